@@ -1,0 +1,86 @@
+"""What the notary hands to the other processes: one epoch's configuration, and the CA's own TLS identity.
+
+Every process builds its snapshot from the same bytes, so that all agree on what the epoch means.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import msgspec
+from msgspec import Struct
+
+from provisor.authority.snapshot import Snapshot
+from provisor.config.load import load_config
+from provisor.core.claims import BUILT_IN, merge
+from provisor.core.x509.certificate import parse_certificate
+from provisor.core.x509.issuer import make_issuer
+from provisor.ports import Ledger, Notary
+from provisor.provisioners.registry import build_registry
+from provisor.startup import Startup
+
+
+class Bundle(Struct, frozen=True):
+    """`source` is ca.json without its password; certificates are DER; `started` is unix seconds.
+
+    `store` is the file that readers open, None where they ask the notary.
+    """
+
+    epoch: int
+    path: str
+    source: bytes
+    chain: tuple[bytes, ...]
+    roots: tuple[bytes, ...]
+    federated: tuple[bytes, ...]
+    started: float
+    store: str | None
+
+
+def bundle_of(startup: Startup, epoch: int, started: datetime) -> Bundle:
+    return Bundle(
+        epoch=epoch,
+        path=startup.path,
+        source=startup.source,
+        chain=startup.chain,
+        roots=startup.roots,
+        federated=startup.federated,
+        started=started.timestamp(),
+        store=str(startup.store) if startup.store else None,
+    )
+
+
+encode_bundle = msgspec.msgpack.Encoder().encode
+decode_bundle = msgspec.msgpack.Decoder(Bundle).decode
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def build_snapshot(
+    bundle: Bundle,
+    notary: Notary,
+    ledger: Ledger,
+    *,
+    clock: Callable[[], datetime] = utc_now,
+    random: Callable[[int], bytes] = os.urandom,
+) -> Snapshot:
+    """The authority of this epoch. The bytes were checked by the notary: a fault here is a bug."""
+    config = load_config(bundle.source, where=bundle.path).config
+    issuer = make_issuer(bundle.chain, bundle.roots)
+    return Snapshot(
+        epoch=bundle.epoch,
+        config=config,
+        registry=build_registry(config.authority.provisioners, merge(BUILT_IN, config.authority.claims)),
+        issuer=issuer,
+        issuers={issuer.id: issuer},
+        roots=tuple(map(parse_certificate, bundle.roots)),
+        federated=tuple(map(parse_certificate, bundle.federated)),
+        notary=notary,
+        ledger=ledger,
+        clock=clock,
+        random=random,
+        started=datetime.fromtimestamp(bundle.started, UTC),
+    )

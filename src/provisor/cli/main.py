@@ -1,0 +1,211 @@
+"""The program `provisor`: the tree of commands, and the one place where errors become text and exit statuses.
+
+A command's module is imported when the command runs, not before, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Mapping, Sequence
+
+import click
+import msgspec
+
+from provisor.cli import exits, output
+from provisor.cli.exits import CommandError, UnknownCommand, UsageError
+from provisor.cli.grammar import PROGRAM, HelpWanted, StepCommand, wants_help
+
+_COMMANDS = "provisor.cli.commands"
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """A command, with `target` as `module:attribute` below `commands`; or a group, with `tree`."""
+
+    summary: str
+    target: str = ""
+    tree: Mapping[str, Entry] = {}
+
+
+PROVISIONER = {
+    "add": Entry("add a provisioner", "provisioner:add"),
+    "jwe-key": Entry("print the encrypted key of a provisioner", "provisioner_list:jwe_key"),
+    "list": Entry("list the provisioners of a CA", "provisioner_list:list_provisioners"),
+    "remove": Entry("remove a provisioner", "provisioner:remove"),
+}
+CA = {
+    "bootstrap": Entry("configure this machine to use a CA", "trust:bootstrap"),
+    "certificate": Entry("generate a new private key and certificate", "ca_certificate:certificate"),
+    "check": Entry("check the configuration of a CA", "ca_check:check"),
+    "federation": Entry("get all the roots of the federation", "trust:federation"),
+    "health": Entry("get the status of the CA", "trust:health"),
+    "init": Entry("create the keys and the configuration of a new CA", "ca_init:init"),
+    "provisioner": Entry("manage the provisioners of a CA", tree=PROVISIONER),
+    "rekey": Entry("renew a certificate with a new key", "ca_renew:rekey"),
+    "renew": Entry("renew a certificate", "ca_renew:renew"),
+    "revoke": Entry("revoke a certificate", "ca_revoke:revoke"),
+    "root": Entry("download and check a root certificate", "trust:root"),
+    "roots": Entry("download all the root certificates", "trust:roots"),
+    "sign": Entry("sign a certificate signing request", "ca_certificate:sign"),
+    "token": Entry("generate a one-time token", "ca_token:token"),
+}
+CERTIFICATE = {
+    "fingerprint": Entry("print the fingerprint of a certificate", "certificate:fingerprint"),
+    "inspect": Entry("print the details of a certificate or request", "certificate:inspect"),
+    "verify": Entry("verify a certificate", "certificate:verify"),
+}
+TREE = {
+    "ca": Entry("set up and use a certificate authority", tree=CA),
+    "certificate": Entry("look at certificates", tree=CERTIFICATE),
+    "path": Entry("print the folder of the configuration", "local:path"),
+    "version": Entry("print the version", "local:version"),
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported on use."""
+
+    def __init__(self, path: str, summary: str, tree: Mapping[str, Entry]) -> None:
+        super().__init__(name=path.rsplit(" ", 1)[-1], help=summary)
+        self.full_name = path
+        self._tree = tree
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All names, sorted, without importing anything."""
+        return sorted(self._tree)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The group or the imported command; None for an unknown name."""
+        return self.find(cmd_name)
+
+    def find(self, name: str) -> click.Command | None:
+        """As `get_command`, without a context."""
+        if name not in self._tree:
+            return None
+        entry = self._tree[name]
+        if entry.tree:
+            return LazyGroup(f"{self.full_name} {name}", entry.summary, entry.tree)
+        module, _, attribute = entry.target.partition(":")
+        loaded: click.Command = getattr(importlib.import_module(f"{_COMMANDS}.{module}"), attribute)
+        return loaded
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Leave the words to `invoke`: a group has no flags of its own but help."""
+        ctx.args = args
+        return args
+
+    def invoke(self, ctx: click.Context) -> None:
+        """Find the next command and run it; without a name, or with `--help`, print the page."""
+        words = self._own_flags(ctx)
+        if not words:
+            raise HelpWanted(self)
+        if words[0] == "help" or words[0] == "h":
+            raise HelpWanted(self._topic(words[1:]))
+        if words[0].startswith("-") and words[0] != "-":
+            raise UsageError(f"flag provided but not defined: -{words[0].lstrip('-')}", page=self.help_page())
+        command = self.find(words[0])
+        if command is None:
+            raise UnknownCommand(words[0])
+        with command.make_context(words[0], words[1:], parent=ctx) as inner:
+            command.invoke(inner)
+
+    def _own_flags(self, ctx: click.Context) -> list[str]:
+        """What is left after the flags before the command's name."""
+        if wants_help(ctx.args[:1]):
+            raise HelpWanted(self)
+        return list(ctx.args)
+
+    def _topic(self, words: Sequence[str]) -> click.Command:
+        command: click.Command = self
+        for word in words:
+            found = command.find(word) if isinstance(command, LazyGroup) else None
+            if found is None:
+                raise UnknownCommand(f"{PROGRAM} {word}" if command is self else word)
+            command = found
+        return command
+
+    def help_page(self) -> str:
+        """Name, usage and the commands with their summaries."""
+        width = max(map(len, self._tree))
+        commands = (f"  {name:<{width}}  {self._tree[name].summary}" for name in sorted(self._tree))
+        head = [
+            "NAME",
+            f"  {self.full_name} -- {self.help}",
+            "",
+            "USAGE",
+            f"  {self.full_name} COMMAND [ARGUMENTS]",
+            "",
+            "COMMANDS",
+        ]
+        return "\n".join([*head, *commands])
+
+
+class Program(LazyGroup):
+    """The root of the tree, with the flags `--version` and `--config FILE`."""
+
+    def _own_flags(self, ctx: click.Context) -> list[str]:
+        rest = list(ctx.args)
+        while rest and rest[0].startswith("-"):
+            name, has_value, value = rest[0].lstrip("-").partition("=")
+            if name in ("version", "v"):
+                return ["version"]
+            if name != "config":
+                break
+            rest.pop(0)
+            if not has_value:
+                if not rest:
+                    raise UsageError("flag needs an argument: -config", page=self.help_page())
+                value = rest.pop(0)
+            ctx.obj = value
+        ctx.args = rest
+        return super()._own_flags(ctx)
+
+
+def program() -> Program:
+    """A fresh root of the tree."""
+    return Program(PROGRAM, "a certificate authority and its clients", TREE)
+
+
+def run(words: Sequence[str]) -> int:
+    """Run one command line; the exit status. Everything a user can cause becomes text on stderr."""
+    root = program()
+    try:
+        with root.make_context(PROGRAM, list(words)) as context:
+            root.invoke(context)
+    except HelpWanted as wanted:
+        output.data(page_of(wanted.command))
+    except (CommandError, click.exceptions.Exit, KeyboardInterrupt, BrokenPipeError) as error:
+        return report(error)
+    return exits.OK
+
+
+def report(error: BaseException) -> int:
+    """Print an error as `step` would; its exit status."""
+    if isinstance(error, KeyboardInterrupt):
+        return 130
+    if isinstance(error, BrokenPipeError):
+        # whoever read our output has gone: keep the interpreter from complaining about it at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return exits.FAILED
+    if isinstance(error, click.exceptions.Exit):
+        return error.exit_code
+    assert isinstance(error, CommandError)
+    if isinstance(error, UsageError) and error.page:
+        output.data(f"Incorrect Usage: {error.message}\n\n{error.page}")
+    if os.environ.get("STEPDEBUG") == "1":
+        traceback.print_exception(error)
+    output.note(error.message)
+    return error.status
+
+
+def page_of(command: click.Command) -> str:
+    """The help page of a command or group."""
+    assert isinstance(command, StepCommand | LazyGroup)
+    return command.help_page()
+
+
+def main() -> None:
+    """The entry point of the program."""
+    sys.exit(run(sys.argv[1:]))

@@ -1,0 +1,249 @@
+"""PEM as the tools around a CA write it (RFC 7468, RFC 1421 headers, RFC 1423 encryption).
+
+Reading takes every kind of key file that `step` takes, writing gives what `step ca init` gives:
+SEC 1 and PKCS#1 under RFC 1423 AES-256-CBC, PKCS#8 under PBES2 (RFC 8018 section 6.2).
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+from collections.abc import Callable, Mapping
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.kdf.pbkdf2 import PBKDF2HMAC
+from cryptography.hazmat.primitives.padding import PKCS7
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+    load_ssh_private_key,
+)
+from msgspec import Struct
+
+from provisor.core.keys import PasswordNeeded, PrivateKey, PublicKey, WrongPassword, parse_public_spki, spki_der
+from provisor.core.secret import Password, password_bytes
+from provisor.errors import BadKey, Malformed
+
+PBKDF2_ITERATIONS = 600_000
+"""What current clients write."""
+
+_BORDER = re.compile(rb"^-----(BEGIN|END) ([^\r\n]{0,100}?)-----[ \t]*\r?$", re.MULTILINE)
+_HEADER = re.compile(rb"^([^:\r\n]{1,100}):[ \t]*([^\r\n]*?)[ \t]*\r?\n", re.MULTILINE)
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_PLAIN_KEYS = frozenset({"PRIVATE KEY", "EC PRIVATE KEY", "RSA PRIVATE KEY", "OPENSSH PRIVATE KEY"})
+_KNOWN_ELSEWHERE = frozenset(
+    {"ENCRYPTED COSIGN PRIVATE KEY", "NEBULA X25519 PRIVATE KEY", "NEBULA ED25519 PRIVATE KEY", "DSA PRIVATE KEY"}
+)
+
+
+class PEMBlock(Struct, frozen=True):
+    """One block: the word of its BEGIN line, its RFC 1421 headers, its octets."""
+
+    label: str
+    headers: Mapping[str, str]
+    der: bytes
+
+
+def parse_blocks(data: bytes) -> tuple[PEMBlock, ...]:
+    """Every well-formed block in order. Text around them, and what is no block after all, is skipped."""
+    blocks = []
+    begin: re.Match[bytes] | None = None
+    for border in _BORDER.finditer(data):
+        if border[1] == b"BEGIN":
+            begin = border
+        elif begin is not None:
+            if begin[2] == border[2]:
+                block = _block(begin[2], data[begin.end() + 1 : border.start()])
+                if block is not None:
+                    blocks.append(block)
+            begin = None
+    return tuple(blocks)
+
+
+def encode_pem(label: str, der: bytes) -> str:
+    """One block with 64 characters a line and a newline at the end."""
+    lines = [binascii.b2a_base64(der[at : at + 48]) for at in range(0, len(der), 48)]
+    return f"-----BEGIN {label}-----\n{b''.join(lines).decode()}-----END {label}-----\n"
+
+
+def parse_certificates(data: bytes) -> tuple[bytes, ...]:
+    """The DER of every certificate in a bundle, or of the one certificate in a DER file.
+
+    Other blocks and blocks with headers are skipped. The DER is not looked into. Raises
+    `Malformed` if there is none.
+    """
+    data = data.removeprefix(_BYTE_ORDER_MARK)
+    if b"-----BEGIN " not in data:
+        if not data.startswith(b"\x30"):
+            raise Malformed("no certificate: neither PEM nor DER")
+        return (data,)
+    found = tuple(block.der for block in parse_blocks(data) if block.label == "CERTIFICATE" and not block.headers)
+    if not found:
+        raise Malformed("no CERTIFICATE block in the PEM data")
+    return found
+
+
+def parse_public_key(data: bytes, *, where: str = "") -> PublicKey:
+    """The key of one `PUBLIC KEY` block. Raises `BadKey`."""
+    block = _only_block(data, where)
+    if block.label != "PUBLIC KEY":
+        raise BadKey(f"{_decoding(where)}: contains an unexpected header '{block.label}'")
+    return parse_public_spki(block.der)
+
+
+def encode_public_key(key: PublicKey) -> str:
+    """A `PUBLIC KEY` block."""
+    return encode_pem("PUBLIC KEY", spki_der(key))
+
+
+def parse_private_key(data: bytes, password: Password | None, *, where: str = "") -> PrivateKey:
+    """The key of a file with one private key in any of the usual forms; `where` names it in errors.
+
+    A password for a key that has none is ignored. Raises `PasswordNeeded`, `WrongPassword` or
+    another `BadKey`.
+    """
+    block = _only_block(data, where)
+    if block.label in _KNOWN_ELSEWHERE:
+        raise BadKey(f"{_decoding(where)}: '{block.label}' is not supported by this version")
+    if block.label not in _PLAIN_KEYS and block.label != "ENCRYPTED PRIVATE KEY":
+        raise BadKey(f"{_decoding(where)}: contains an unexpected header '{block.label}'")
+    encrypted = block.label == "ENCRYPTED PRIVATE KEY" or "DEK-Info" in block.headers
+    if block.label == "OPENSSH PRIVATE KEY":
+        key = _load_openssh(block, password, where)
+    else:
+        key = _load(block, password if encrypted else None, encrypted=encrypted, where=where)
+    if isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey):
+        return key
+    raise BadKey(f"{_decoding(where)}: keys of kind {type(key).__name__} are not supported")
+
+
+def encode_private_key(
+    key: PrivateKey,
+    *,
+    password: Password | None = None,
+    random: Callable[[int], bytes],
+    iterations: int = PBKDF2_ITERATIONS,
+) -> bytes:
+    """A key file as `step` writes it: `EC PRIVATE KEY`, `RSA PRIVATE KEY`, and PKCS#8 for Ed25519.
+
+    `random(n)` gives the salt and the IV of PBES2; those of RFC 1423 are drawn by the library.
+    An empty password is no password.
+    """
+    octets = password_bytes(password)
+    if not isinstance(key, ed25519.Ed25519PrivateKey):
+        encryption = BestAvailableEncryption(octets) if octets else NoEncryption()
+        return key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, encryption)
+    der = key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+    if not octets:
+        return encode_pem("PRIVATE KEY", der).encode()
+    return encode_pem("ENCRYPTED PRIVATE KEY", _encrypt_pkcs8(der, octets, random, iterations)).encode()
+
+
+def _block(label: bytes, body: bytes) -> PEMBlock | None:
+    headers: dict[str, str] = {}
+    at = 0
+    while header := _HEADER.match(body, at):
+        headers[header[1].decode("latin-1").strip()] = header[2].decode("latin-1")
+        at = header.end()
+    try:
+        der = binascii.a2b_base64(b"".join(body[at:].split()), strict_mode=True)
+        return PEMBlock(label.decode(), headers, der)
+    except (binascii.Error, UnicodeDecodeError):
+        return None
+
+
+def _only_block(data: bytes, where: str) -> PEMBlock:
+    blocks = parse_blocks(data.removeprefix(_BYTE_ORDER_MARK))
+    if not blocks:
+        raise BadKey(f"{_decoding(where)}: not a valid PEM encoded block")
+    if len(blocks) > 1:
+        raise BadKey(f"{_decoding(where)}: contains more than one PEM encoded block")
+    return blocks[0]
+
+
+def _decoding(where: str) -> str:
+    return f"error decoding {where}" if where else "error decoding key"
+
+
+def _rebuild(block: PEMBlock) -> bytes:
+    """The block again, in the one spelling every library reads."""
+    text = encode_pem(block.label, block.der)
+    if block.headers:
+        first, _, rest = text.partition("\n")
+        headers = "".join(f"{name}: {value}\n" for name, value in block.headers.items())
+        text = f"{first}\n{headers}\n{rest}"
+    return text.encode("latin-1")
+
+
+def _load(block: PEMBlock, password: Password | None, *, encrypted: bool, where: str) -> object:
+    octets = password_bytes(password)
+    if encrypted and not octets:
+        raise PasswordNeeded(f"{_decoding(where)}: the key is encrypted and no password was given")
+    cipher = block.headers.get("DEK-Info", "").partition(",")[0].upper()
+    if cipher and cipher not in ("AES-128-CBC", "AES-256-CBC", "DES-EDE3-CBC"):
+        raise BadKey(f"{_decoding(where)}: encryption with {cipher} is not supported by this version")
+    try:
+        return load_pem_private_key(_rebuild(block), octets or None)
+    except UnsupportedAlgorithm as problem:
+        raise BadKey(f"{_decoding(where)}: {problem}") from problem
+    except (ValueError, TypeError) as problem:
+        if encrypted:
+            raise WrongPassword(f"{_decoding(where)}: incorrect password") from problem
+        raise BadKey(f"{_decoding(where)}: {problem}") from problem
+
+
+def _load_openssh(block: PEMBlock, password: Password | None, where: str) -> object:
+    octets = password_bytes(password)
+    # Its own header says whether it is encrypted: the cipher's name follows the magic (PROTOCOL.key).
+    encrypted = not block.der.startswith(b"openssh-key-v1\x00\x00\x00\x00\x04none")
+    if encrypted and not octets:
+        raise PasswordNeeded(f"{_decoding(where)}: the key is encrypted and no password was given")
+    try:
+        return load_ssh_private_key(_rebuild(block), octets if encrypted else None)
+    except UnsupportedAlgorithm as problem:
+        # The library decrypts them only where the package bcrypt is installed too.
+        raise BadKey(f"{_decoding(where)}: encrypted OpenSSH keys are not supported here: {problem}") from problem
+    except (ValueError, TypeError) as problem:
+        if encrypted:
+            raise WrongPassword(f"{_decoding(where)}: incorrect password") from problem
+        raise BadKey(f"{_decoding(where)}: {problem}") from problem
+
+
+def _encrypt_pkcs8(der: bytes, password: bytes, random: Callable[[int], bytes], iterations: int) -> bytes:
+    """EncryptedPrivateKeyInfo (RFC 5958 section 3) with PBKDF2-HMAC-SHA256 and AES-256-CBC."""
+    salt, iv = random(16), random(16)
+    key = PBKDF2HMAC(hashes.SHA256(), 32, salt, iterations).derive(password)
+    padder = PKCS7(128).padder()
+    encryptor = Cipher(algorithms.AES(key), modes.CBC(iv)).encryptor()
+    ciphertext = encryptor.update(padder.update(der) + padder.finalize()) + encryptor.finalize()
+    count = iterations.to_bytes(iterations.bit_length() // 8 + 1, "big")
+    prf = _sequence(_HMAC_SHA256, _NULL)
+    kdf = _sequence(_PBKDF2, _sequence(_tlv(0x04, salt), _tlv(0x02, count), prf))
+    scheme = _sequence(_AES256_CBC, _tlv(0x04, iv))
+    return _sequence(_sequence(_PBES2, _sequence(kdf, scheme)), _tlv(0x04, ciphertext))
+
+
+_PBES2 = bytes.fromhex("06092a864886f70d01050d")
+_PBKDF2 = bytes.fromhex("06092a864886f70d01050c")
+_HMAC_SHA256 = bytes.fromhex("06082a864886f70d0209")
+_AES256_CBC = bytes.fromhex("060960864801650304012a")
+_NULL = b"\x05\x00"
+
+
+def _sequence(*elements: bytes) -> bytes:
+    return _tlv(0x30, b"".join(elements))
+
+
+def _tlv(tag: int, content: bytes) -> bytes:
+    """A DER element of less than 64 KiB."""
+    size = len(content)
+    if size < 0x80:
+        return bytes((tag, size)) + content
+    length = size.to_bytes((size.bit_length() + 7) // 8, "big")
+    return bytes((tag, 0x80 | len(length))) + length + content

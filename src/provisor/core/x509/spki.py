@@ -1,0 +1,71 @@
+"""Public keys as they stand in requests and certificates (RFC 5280 section 4.1.2.7).
+
+A key is told by its exact AlgorithmIdentifier, so that nothing has to be loaded to know its kind and
+size; whether a point is on its curve is found out when the key is used.
+"""
+
+from __future__ import annotations
+
+from cryptography.hazmat import asn1
+
+from provisor.core.keys import KeyInfo
+from provisor.core.x509 import oids
+from provisor.core.x509.der import AlgorithmWithParameters, RSAPublicKey, SubjectPublicKeyInfo
+
+_EC_KEYS = {
+    bytes.fromhex("301006072a8648ce3d020106052b81040021"): KeyInfo("EC", 224, "P-224"),
+    bytes.fromhex("301306072a8648ce3d020106082a8648ce3d030107"): KeyInfo("EC", 256, "P-256"),
+    bytes.fromhex("301006072a8648ce3d020106052b81040022"): KeyInfo("EC", 384, "P-384"),
+    bytes.fromhex("301006072a8648ce3d020106052b81040023"): KeyInfo("EC", 521, "P-521"),
+}
+_RSA_KEY = bytes.fromhex("300d06092a864886f70d0101010500")
+_ED25519_KEY = bytes.fromhex("300506032b6570")
+_ED25519 = KeyInfo("Ed25519", 256)
+_NOT_FOR_US = {
+    bytes.fromhex("300506032b6571"): KeyInfo("Ed448", 456),
+    bytes.fromhex("300506032b656e"): KeyInfo("X25519"),
+    bytes.fromhex("300506032b656f"): KeyInfo("X448"),
+}
+_UNKNOWN = KeyInfo("unknown")
+_UNCOMPRESSED_POINT = 4
+
+
+def describe_spki(der: bytes) -> KeyInfo:
+    """Kind and size of the key in a SubjectPublicKeyInfo.
+
+    Raises `ValueError` for DER that is none, an elliptic curve other than the four of NIST, and a key of
+    the wrong length. Kinds of key that nobody here signs with are described, not refused.
+    """
+    spki = asn1.decode_der(SubjectPublicKeyInfo, der)
+    if spki.key.padding_bits():
+        raise ValueError("a public key is not a whole number of octets")
+    bits = spki.key.as_bytes()
+    algorithm = asn1.encode_der(spki.algorithm)
+    if (curve := _EC_KEYS.get(algorithm)) is not None:
+        if len(bits) != 1 + 2 * ((curve.bits + 7) // 8) or bits[0] != _UNCOMPRESSED_POINT:
+            raise ValueError("not an uncompressed point of its curve")
+        return curve
+    if algorithm == _RSA_KEY:
+        return _describe_rsa(bits)
+    if algorithm == _ED25519_KEY:
+        if len(bits) != 32:
+            raise ValueError("an Ed25519 key has 32 octets")
+        return _ED25519
+    return _NOT_FOR_US.get(algorithm) or _describe_other(algorithm)
+
+
+def _describe_rsa(bits: bytes) -> KeyInfo:
+    key = asn1.decode_der(RSAPublicKey, bits)
+    if key.modulus <= 0 or key.exponent <= 0:
+        raise ValueError("an RSA modulus or exponent is not positive")
+    return KeyInfo("RSA", key.modulus.bit_length())
+
+
+def _describe_other(algorithm: bytes) -> KeyInfo:
+    try:
+        named = asn1.decode_der(AlgorithmWithParameters, algorithm).algorithm.dotted_string
+    except ValueError:
+        return _UNKNOWN
+    if named == oids.EC_PUBLIC_KEY:
+        raise ValueError("unsupported elliptic curve")
+    return KeyInfo("DSA") if named == oids.DSA_PUBLIC_KEY else _UNKNOWN

@@ -1,0 +1,1 @@
+"""The server: bytes from the network to calls, and back."""

@@ -1,0 +1,113 @@
+"""What is read from the database: one function a question, over any connection to it."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from provisor.ports import (
+    CertificateRecord,
+    CRLRecord,
+    EntryID,
+    IssuerID,
+    IssuerRecord,
+    JobRecord,
+    Outcome,
+    RevocationRecord,
+    StoreHealth,
+)
+from provisor.storage.encoding import decode_serial, encode_serial, hash_token_key
+
+_ISSUER = "(SELECT n FROM issuers WHERE id = ?)"
+
+
+def is_spent(connection: sqlite3.Connection, key: str) -> bool:
+    row = connection.execute("SELECT 1 FROM tokens WHERE key = ?", (hash_token_key(key),)).fetchone()
+    return row is not None
+
+
+def is_revoked(connection: sqlite3.Connection, issuer: IssuerID, serial: int) -> bool:
+    query = f"SELECT 1 FROM revocations WHERE issuer_n = {_ISSUER} AND serial = ?"
+    return connection.execute(query, (issuer, encode_serial(serial))).fetchone() is not None
+
+
+def has_serial(connection: sqlite3.Connection, issuer: IssuerID, serial: int) -> bool:
+    query = f"SELECT 1 FROM certificates WHERE issuer_n = {_ISSUER} AND serial = ?"
+    return connection.execute(query, (issuer, encode_serial(serial))).fetchone() is not None
+
+
+def find_certificate(connection: sqlite3.Connection, issuer: IssuerID, serial: int) -> CertificateRecord | None:
+    row = connection.execute(
+        "SELECT not_before, not_after, provisioner_id, provisioner_name, provisioner_kind, lineage, predecessor,"
+        f" csr_digest, der FROM certificates WHERE issuer_n = {_ISSUER} AND serial = ?",
+        (issuer, encode_serial(serial)),
+    ).fetchone()
+    if row is None:
+        return None
+    return CertificateRecord(
+        issuer=issuer,
+        serial=serial,
+        not_before=row[0],
+        not_after=row[1],
+        provisioner_id=row[2],
+        provisioner_name=row[3],
+        provisioner_kind=row[4],
+        lineage=decode_serial(row[5]),
+        predecessor=None if row[6] is None else decode_serial(row[6]),
+        csr_digest=row[7],
+        der=row[8],
+    )
+
+
+def find_outcome(connection: sqlite3.Connection, entry: EntryID) -> Outcome | None:
+    row = connection.execute(
+        "SELECT c.der FROM events e LEFT JOIN certificates c ON c.issuer_n = e.issuer_n AND c.serial = e.serial"
+        " WHERE e.id = ?",
+        (entry,),
+    ).fetchone()
+    return None if row is None else Outcome(entry, "committed", certificate=row[0] or b"")
+
+
+def revocations(connection: sqlite3.Connection, issuer: IssuerID, alive_at: int) -> list[RevocationRecord]:
+    rows = connection.execute(
+        f"SELECT serial, reason_code, revoked_at, expires FROM revocations WHERE issuer_n = {_ISSUER}"
+        " AND (expires IS NULL OR expires > ?) ORDER BY serial",
+        (issuer, alive_at),
+    )
+    return [RevocationRecord(decode_serial(serial), code, at, expires) for serial, code, at, expires in rows]
+
+
+def find_crl(connection: sqlite3.Connection, issuer: IssuerID) -> CRLRecord | None:
+    query = f"SELECT number, this_update, next_update, der FROM crls WHERE issuer_n = {_ISSUER}"
+    row = connection.execute(query, (issuer,)).fetchone()
+    return None if row is None else CRLRecord(*row)
+
+
+def find_crl_number(connection: sqlite3.Connection, issuer: IssuerID) -> int | None:
+    row = connection.execute(f"SELECT number FROM crls WHERE issuer_n = {_ISSUER}", (issuer,)).fetchone()
+    return None if row is None else int(row[0])
+
+
+def issuers(connection: sqlite3.Connection) -> list[IssuerRecord]:
+    return [IssuerRecord(*row) for row in connection.execute("SELECT id, certificate, state FROM issuers ORDER BY n")]
+
+
+def due_jobs(connection: sqlite3.Connection, now: int) -> list[JobRecord]:
+    query = "SELECT kind, key, due, leased_until, fence FROM jobs WHERE due <= ? ORDER BY due, kind, key"
+    return [JobRecord(*row) for row in connection.execute(query, (now,))]
+
+
+def find_job(connection: sqlite3.Connection, kind: str, key: str) -> JobRecord | None:
+    query = "SELECT kind, key, due, leased_until, fence FROM jobs WHERE kind = ? AND key = ?"
+    row = connection.execute(query, (kind, key)).fetchone()
+    return None if row is None else JobRecord(*row)
+
+
+def find_meta(connection: sqlite3.Connection, key: str) -> str | None:
+    row = connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+    return None if row is None else str(row[0])
+
+
+def health(connection: sqlite3.Connection) -> StoreHealth:
+    """The answer of a store that can be read; whether it can be written only its writer knows."""
+    high_water, epoch = (int(find_meta(connection, key) or "0") for key in ("high_water", "epoch"))
+    return StoreHealth(writable=True, high_water=high_water, epoch=epoch)

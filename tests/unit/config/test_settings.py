@@ -1,0 +1,72 @@
+"""The object `provisor`: a mistyped switch must not be ignored."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+
+from provisor.config.ca_json import Limits, ProvisorSettings, Switches
+from provisor.config.load import load_config
+from provisor.core.durations import HOUR
+
+GOOD = {"root": "r", "crt": "c", "key": "k", "address": ":1"}
+
+
+def settings(value: object) -> tuple[ProvisorSettings, list[tuple[str, str]]]:
+    loaded = load_config(json.dumps({**GOOD, "provisor": value}).encode())
+    assert loaded.warnings == ()
+    return loaded.config.provisor, [(fault.pointer, fault.text) for fault in loaded.faults]
+
+
+@pytest.mark.parametrize("value", [None, {}, {"workers": None, "switches": {}, "limits": None}])
+def test_nothing_said_means_the_defaults(value: object) -> None:
+    assert settings(value) == (ProvisorSettings(), [])
+
+
+def test_everything_can_be_set() -> None:
+    switches = {field.encode_name: True for field in msgspec.structs.fields(Switches)}
+    limits = {field.encode_name: 7 for field in msgspec.structs.fields(Limits)}
+    assert set(switches) >= {"acceptSHA1Requests", "renewCACertificates", "allowNotAfterBeyondIssuer"}
+    value = {
+        "workers": 3,
+        "switches": switches,
+        "limits": limits,
+        "clockToleranceSeconds": 0,
+        "maxCertificateDuration": "1h",
+    }
+    expected = ProvisorSettings(3, Switches(*[True] * 6), Limits(*[7] * 12), 0, HOUR)
+    assert settings(value) == (expected, [])
+
+
+@pytest.mark.parametrize(
+    ("value", "pointer", "text"),
+    [
+        ([], "$.provisor", "provisor must be an object"),
+        ({"switchs": {}}, "$.provisor.switchs", "unknown member 'switchs' in $.provisor, did you mean 'switches'?"),
+        (
+            {"switches": {"acceptSHA1Request": True}},
+            "$.provisor.switches.acceptSHA1Request",
+            "unknown member 'acceptSHA1Request' in $.provisor.switches, did you mean 'acceptSHA1Requests'?",
+        ),
+        ({"switches": {"renewCACertificates": 1}}, "$.provisor.switches.renewCACertificates", "must be true or false"),
+        ({"switches": True}, "$.provisor.switches", "switches must be an object"),
+        ({"limits": {"bodyBytes": 0}}, "$.provisor.limits.bodyBytes", "bodyBytes must be an integer of at least 1"),
+        ({"limits": {"bodyBytes": True}}, "$.provisor.limits.bodyBytes", "must be an integer"),
+        ({"limits": {"bodyBytes": 2**31}}, "$.provisor.limits.bodyBytes", "must be an integer"),
+        ({"limits": {"x": 1}}, "$.provisor.limits.x", "unknown member 'x'"),
+        ({"workers": 1.5}, "$.provisor.workers", "workers must be an integer of at least 1"),
+        ({"clockToleranceSeconds": -1}, "$.provisor.clockToleranceSeconds", "at least 0"),
+        ({"maxCertificateDuration": "10y"}, "$.provisor.maxCertificateDuration", 'unknown unit "y"'),
+        ({"maxCertificateDuration": "0s"}, "$.provisor.maxCertificateDuration", "must be greater than 0"),
+        ({"maxCertificateDuration": 5}, "$.provisor.maxCertificateDuration", "not a string"),
+    ],
+)
+def test_whatever_is_wrong_in_it_is_a_fault(value: Any, pointer: str, text: str) -> None:
+    read, faults = settings(value)
+    assert read == ProvisorSettings()
+    ((at, said),) = faults
+    assert at == pointer
+    assert text in said
