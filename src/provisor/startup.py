@@ -30,7 +30,7 @@ from provisor.errors import BadKey, ConfigError, Forbidden, Malformed
 from provisor.kms.base import Signer
 from provisor.kms.registry import open_key_manager
 from provisor.provisioners.registry import Registry, build_registry
-from provisor.storage.location import locate
+from provisor.storage.locate import locate
 
 T = TypeVar("T")
 

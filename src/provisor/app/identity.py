@@ -61,10 +61,11 @@ def make_identity(startup: Startup, now: datetime, random_bytes: Callable[[int],
     private = key.private_bytes(
         serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    return TLSIdentity((leaf, *startup.chain), private, draft.serial, renewal_time(now, not_after), not_after.timestamp())
+    renew_at = renewal_time(now, not_after)
+    return TLSIdentity((leaf, *startup.chain), private, draft.serial, renew_at, not_after.timestamp())
 
 
 def renewal_time(now: datetime, not_after: datetime) -> float:
     """A third of the remaining life before the end, less up to a twentieth, so that replicas do not renew together."""
     remaining = (not_after - now).total_seconds()
-    return not_after.timestamp() - remaining / 3 - random.uniform(0, remaining / 20)  # noqa: S311 - spreads load
+    return not_after.timestamp() - remaining / 3 - random.uniform(0, remaining / 20)

@@ -10,6 +10,7 @@ from provisor.authority.commit import accounted, commit_granted
 from provisor.authority.lists import crl_due
 from provisor.authority.snapshot import Snapshot
 from provisor.core.identity import Operation
+from provisor.core.text import go_quoted
 from provisor.errors import AlreadyRevoked, NotSupported, SubjectMismatch, Unauthenticated
 from provisor.ports import IssuerID, NotRevoked, RecordRevocation, Write
 from provisor.provisioners.base import RevokesX509
@@ -33,7 +34,7 @@ async def revoke_by_token(ca: Snapshot, token: str, ask: RevokeAsk, trail: Trail
         if not isinstance(provisioner, RevokesX509):
             raise Unauthenticated(f"{provisioner.ref.kind} provisioners do not revoke by token")
         if who.subject != str(ask.serial):
-            text = f'request serial number "{ask.serial}" and token subject "{who.subject}" do not match'
+            text = f'request serial number "{ask.serial}" and token subject {go_quoted(who.subject)} do not match'
             raise SubjectMismatch(text, public=text)
         issuer, expires = await _find_issuer(ca, ask.serial)
         await _record(ca, ask, issuer, expires, provisioner.ref.id, trail)

@@ -70,7 +70,7 @@ class CAClient:
         return self._get("/version", api.VersionResponse)
 
     def root(self, fingerprint: str) -> str:
-        """GET /root/{fingerprint}: the PEM of the root with that SHA-256, checked. Raises `BadAnswer` if it is another."""
+        """GET /root/{fingerprint}: the PEM of the root with that SHA-256. Raises `BadAnswer` if it is another."""
         pem = self._get(f"/root/{quote(fingerprint, safe='')}", api.RootResponse).ca
         check_fingerprint(pem, fingerprint)
         return pem

@@ -1,6 +1,6 @@
 """Tokens that a client makes itself: with a JWK provisioner's key, or with the key of a certificate.
 
-`now` and the random `jti` come from the caller of the caller: nothing here reads the clock.
+Nothing here reads the clock; only `jti` is random.
 """
 
 from __future__ import annotations

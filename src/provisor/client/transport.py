@@ -222,7 +222,7 @@ class Transport:
 def find_proxy(host: str) -> tuple[str, int] | None:
     """Host and port of the proxy for `host`, None to go there directly. This machine needs no proxy."""
     proxy = urllib.request.getproxies_environment().get("https")
-    if not proxy or _is_loopback(host) or urllib.request.proxy_bypass_environment(host):
+    if not proxy or _is_loopback(host) or urllib.request.proxy_bypass(host):
         return None
     parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
     return (parts.hostname, parts.port or 8080) if parts.hostname else None

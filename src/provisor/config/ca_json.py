@@ -203,3 +203,23 @@ class CAConfig(Struct, frozen=True):
 
 
 EMPTY: Final = CAConfig()
+
+TOP_MEMBERS: Final = (
+    *("root", "federatedRoots", "crt", "key", "address", "insecureAddress", "dnsNames", "kms", "ssh", "logger", "db"),
+    *("monitoring", "authority", "tls", "password", "templates", "commonName", "crl", "metricsAddress", "provisor"),
+)
+"""Of the whole file, in the order they are written."""
+
+AUTHORITY_MEMBERS: Final = (
+    *(
+        "type",
+        "certificateAuthority",
+        "certificateAuthorityFingerprint",
+        "certificateIssuer",
+        "credentialsFile",
+        "config",
+    ),
+    *("authorityId", "deploymentType", "provisioners", "template", "claims", "policy", "disableIssuedAtCheck"),
+    *("backdate", "enableAdmin", "disableGetSSHHosts"),
+)
+"""Of `authority`, in the order they are written."""

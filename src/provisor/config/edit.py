@@ -7,9 +7,9 @@ keep members they do not know and the order of all members.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final
 
 from provisor.config import defaults
+from provisor.config.ca_json import AUTHORITY_MEMBERS, TOP_MEMBERS
 from provisor.config.load import load_config
 from provisor.core.claims import BUILT_IN, ClaimsError, ClaimSettings, merge
 from provisor.core.durations import format_duration
@@ -114,23 +114,6 @@ def _token_id(entry: Document) -> str | None:
 
 # -- the document --------------------------------------------------------------------------------
 
-_TOP: Final = (
-    *("root", "federatedRoots", "crt", "key", "address", "insecureAddress", "dnsNames", "kms", "ssh", "logger", "db"),
-    *("monitoring", "authority", "tls", "password", "templates", "commonName", "crl", "metricsAddress"),
-)
-_AUTHORITY: Final = (
-    *(
-        "type",
-        "certificateAuthority",
-        "certificateAuthorityFingerprint",
-        "certificateIssuer",
-        "credentialsFile",
-        "config",
-    ),
-    *("authorityId", "deploymentType", "provisioners", "template", "claims", "policy", "disableIssuedAtCheck"),
-    *("backdate", "enableAdmin", "disableGetSSHHosts"),
-)
-
 
 def _key(document: Document, name: str) -> str:
     """How the member is written; the last of several counts."""
@@ -150,8 +133,8 @@ def _with_entries(document: Document, entries: list[dict[str, object]]) -> dict[
     key = _key(document, "authority")
     authority = document.get(key)
     inner = dict(authority) if isinstance(authority, Mapping) else {}
-    inner = _set(inner, _AUTHORITY, "provisioners", entries)
-    return _set(dict(document), _TOP, "authority", inner)
+    inner = _set(inner, AUTHORITY_MEMBERS, "provisioners", entries)
+    return _set(dict(document), TOP_MEMBERS, "authority", inner)
 
 
 def _set(members: Document, order: Sequence[str], name: str, value: object) -> dict[str, object]:
@@ -181,12 +164,12 @@ def _materialised(document: Document) -> dict[str, object]:
         ("commonName", defaults.COMMON_NAME),
     ):
         if top.get(_key(top, name)) is None:
-            top = _set(top, _TOP, name, value)
+            top = _set(top, TOP_MEMBERS, name, value)
     authority = top[_key(top, "authority")]
     if isinstance(authority, Mapping):
         inner = dict(authority)
         for name, value in (("template", {}), ("backdate", format_duration(defaults.BACKDATE))):
             if inner.get(_key(inner, name)) is None:
-                inner = _set(inner, _AUTHORITY, name, value)
-        top = _set(top, _TOP, "authority", inner)
+                inner = _set(inner, AUTHORITY_MEMBERS, name, value)
+        top = _set(top, TOP_MEMBERS, "authority", inner)
     return top

@@ -9,7 +9,9 @@ from msgspec import Struct
 
 from provisor.config import defaults
 from provisor.config.ca_json import (
+    AUTHORITY_MEMBERS,
     EMPTY,
+    TOP_MEMBERS,
     AuthorityConfig,
     CAConfig,
     CRLConfig,
@@ -83,14 +85,8 @@ def _document(data: bytes, faults: Faults) -> dict[str, object] | None:
     return document
 
 
-_TOP: Final = (
-    *("root", "federatedRoots", "crt", "key", "address", "insecureAddress", "dnsNames", "kms", "ssh", "logger", "db"),
-    *("monitoring", "authority", "tls", "password", "templates", "commonName", "crl", "metricsAddress", "provisor"),
-)
-
-
 def _read_config(top: Members) -> CAConfig:
-    top.warn_unknown(_TOP)
+    top.warn_unknown(TOP_MEMBERS)
     names = top.texts("dnsNames")
     return CAConfig(
         root=_paths(top, "root"),
@@ -126,7 +122,7 @@ def _paths(top: Members, name: str) -> tuple[str, ...]:
 def _read_authority(members: Members | None) -> AuthorityConfig:
     if members is None:
         return AuthorityConfig()
-    members.warn_unknown(_AUTHORITY)
+    members.warn_unknown(AUTHORITY_MEMBERS)
     backdate = members.duration("backdate")
     return AuthorityConfig(
         type=members.text("type").lower(),
@@ -145,20 +141,6 @@ def _read_authority(members: Members | None) -> AuthorityConfig:
         enable_admin=members.flag("enableAdmin"),
         disable_get_ssh_hosts=members.flag("disableGetSSHHosts"),
     )
-
-
-_AUTHORITY: Final = (
-    *(
-        "type",
-        "certificateAuthority",
-        "certificateAuthorityFingerprint",
-        "certificateIssuer",
-        "credentialsFile",
-        "config",
-    ),
-    *("authorityId", "deploymentType", "provisioners", "template", "claims", "policy", "disableIssuedAtCheck"),
-    *("backdate", "enableAdmin", "disableGetSSHHosts"),
-)
 
 
 def _read_provisioners(authority: Members) -> tuple[ProvisionerEntry, ...]:

@@ -168,12 +168,16 @@ _BASE64: Final = re.compile(r"[A-Za-z0-9+/]*")
 
 def illegal_base64(text: str) -> int | None:
     """Where `text` stops being padded base64 (line breaks apart), None when it is."""
-    compact = text.replace("\r", "").replace("\n", "")
+    places = [place for place, character in enumerate(text) if character not in "\r\n"]
+    compact = "".join(text[place] for place in places)
     plain = _BASE64.match(compact)
     digits = plain.end() if plain else 0
-    padding = "=" * (-digits % 4)
-    if digits % 4 != 1 and compact == compact[:digits] + padding:
+    padding = "=" * (-digits % 4) if digits % 4 != 1 else ""
+    legal = digits
+    for wanted in padding:
+        if compact[legal : legal + 1] != wanted:
+            break
+        legal += 1
+    if legal == len(compact) and legal % 4 == 0:
         return None
-    at = digits + (len(padding) if digits % 4 != 1 and compact[digits:].startswith(padding) else 0)
-    lines = sum(character in "\r\n" for character in text[:at])
-    return min(at + lines, len(text))
+    return places[legal] if legal < len(places) else len(text)

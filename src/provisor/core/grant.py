@@ -18,6 +18,7 @@ from provisor.core.durations import Duration, add, elapsed, format_duration, for
 from provisor.core.identity import ProvisionerRef, X509Ask
 from provisor.core.keys import KeyInfo
 from provisor.core.names import Name, NameKind
+from provisor.core.text import go_quoted
 from provisor.core.x509.request import CertificateRequest
 from provisor.errors import BadRequest, KeyNotAllowed, NameNotAllowed, ValidityNotAllowed
 
@@ -50,7 +51,7 @@ class ConfirmedRequest(Struct, frozen=True):
         except (ValueError, binascii.Error) as error:
             raise KeyNotAllowed("cnf is not unpadded base64url", public="error decoding fingerprint") from error
         if hashlib.sha256(request.der).digest() != wanted:
-            text = f'certificate request fingerprint does not match "{self.digest}"'
+            text = f"certificate request fingerprint does not match {go_quoted(self.digest)}"
             raise KeyNotAllowed(text, public=text)
 
 
@@ -81,7 +82,8 @@ class SameNames(Struct, frozen=True):
             got = [name.value for name in request.names if name.kind is kind]
             want = [name.value for name in self.names if name.kind is kind]
             if got and set(got) != set(want):
-                text = f"certificate request does not contain the valid {word} - got {_go_list(got)}, want {_go_list(want)}"
+                lists = f"got {_go_list(got)}, want {_go_list(want)}"
+                text = f"certificate request does not contain the valid {word} - {lists}"
                 raise NameNotAllowed(text, public=text)
 
 

@@ -72,8 +72,8 @@ class SoftSigner:
         self.public_key: PublicKey = key.public_key()
         info = describe_key(self.public_key)
         able = [identifier for identifier, scheme in SCHEMES.items() if scheme.key_kind == info.kind]
-        able.sort(key=lambda identifier: identifier != _PREFERRED.get(info.curve, able[0]))
-        self.signature_algorithms: tuple[bytes, ...] = tuple(able)
+        preferred = _PREFERRED.get(info.curve, able[0])
+        self.signature_algorithms: tuple[bytes, ...] = tuple(sorted(able, key=lambda each: each != preferred))
         self.costly: bool = info.kind == "RSA"
 
     def sign(self, data: bytes, signature_algorithm: bytes) -> bytes:

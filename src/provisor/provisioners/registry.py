@@ -20,13 +20,14 @@ from provisor.core.x509.extensions import ProvisionerExtension
 from provisor.errors import BadRequest, ConfigError, ProvisionerDisabled, TokenInvalid
 from provisor.provisioners.base import Provisioner, check_renewal
 from provisor.provisioners.jwk import JWKConfig, JWKProvisioner
-from provisor.wire.provisioners import KINDS, Kind, folded, public_form
+from provisor.wire.gojson import canonical_members
+from provisor.wire.provisioners import KINDS, Kind, public_form
 
 _Builder = Callable[[ProvisionerEntry, ProvisionerClaims, Mapping[str, object]], Provisioner]
 
 
 def _jwk(entry: ProvisionerEntry, claims: ProvisionerClaims, public: Mapping[str, object]) -> Provisioner:
-    members = folded(entry.raw, ("key", "encryptedKey"))
+    members = canonical_members(entry.raw, ("key", "encryptedKey"))
     return JWKProvisioner(entry.name, msgspec.convert(members, JWKConfig), claims, public)
 
 
@@ -192,9 +193,11 @@ def build_registry(entries: Sequence[ProvisionerEntry], claims: ProvisionerClaim
 
 
 def _build(kind: Kind, entry: ProvisionerEntry, inherited: ProvisionerClaims) -> Provisioner:
-    spelling = str(folded(entry.raw, ("type",)).get("type") or kind.name)
+    spelling = str(canonical_members(entry.raw, ("type",)).get("type") or kind.name)
     public = public_form(kind, spelling, entry.name, entry.raw)
-    ref = ProvisionerRef(kind.token_id(entry.name, entry.raw), entry.name, kind.name, kind.number)
+    ref = ProvisionerRef(
+        kind.token_id(entry.name, canonical_members(entry.raw, kind.members)), entry.name, kind.name, kind.number
+    )
     try:
         claims = merge(inherited, _claim_settings(entry.raw))
     except ClaimsError as error:
@@ -217,7 +220,7 @@ def _build(kind: Kind, entry: ProvisionerEntry, inherited: ProvisionerClaims) ->
 
 def find_unenforceable(raw: Mapping[str, object]) -> str | None:
     """The member that holds a rule which this version cannot enforce, as a path inside the provisioner."""
-    members = folded(raw, ("options", "policy", "provisor"))
+    members = canonical_members(raw, ("options", "policy", "provisor"))
     if members.get("policy"):
         return "policy"
     if own := members.get("provisor"):
@@ -226,10 +229,10 @@ def find_unenforceable(raw: Mapping[str, object]) -> str | None:
     options = members.get("options")
     if not isinstance(options, Mapping):
         return None
-    parts = folded(options, ("x509", "webhooks", "wire"))
+    parts = canonical_members(options, ("x509", "webhooks", "wire"))
     x509 = parts.get("x509")
     if isinstance(x509, Mapping):
-        for member, value in folded(x509, ("template", "templateFile", "templateData", *_POLICY)).items():
+        for member, value in canonical_members(x509, ("template", "templateFile", "templateData", *_POLICY)).items():
             if value:
                 return f"options.x509.{member}"
     return next((f"options.{member}" for member in ("webhooks", "wire") if parts.get(member)), None)
@@ -239,7 +242,7 @@ _POLICY: Final = ("allow", "deny", "allowWildcardNames")
 
 
 def _claim_settings(raw: Mapping[str, object]) -> ClaimSettings | None:
-    claims = folded(raw, ("claims",)).get("claims")
+    claims = canonical_members(raw, ("claims",)).get("claims")
     if claims is None:
         return None
     if not isinstance(claims, Mapping):

@@ -52,7 +52,10 @@ _SENTENCES: Final[Mapping[int, tuple[str, str, str]]] = {
     503: ("", "", f"The certificate authority is temporarily unavailable; nothing was issued. {_SEE_LOGS}"),
 }
 
-_OUTCOME_UNKNOWN: Final = f"The certificate authority is temporarily unavailable; outcome unknown: a certificate may have been recorded. {_SEE_LOGS}"
+_OUTCOME_UNKNOWN: Final = (
+    "The certificate authority is temporarily unavailable; outcome unknown: a certificate may have been recorded. "
+    f"{_SEE_LOGS}"
+)
 
 
 def status_of(error: ProvisorError) -> int:

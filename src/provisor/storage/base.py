@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from msgspec import Struct
 
 from provisor.errors import Unavailable
-from provisor.ports import Entry, EntryID, Ledger, Outcome
+from provisor.ports import Entry, EntryID, IssuerRecord, Ledger, Outcome, StoreHealth
 
 CLOCK_TOLERANCE_SECONDS = 120
 """How far the clock may stand behind the store's high-water time before nothing is forgotten any more."""
@@ -49,13 +49,25 @@ class Store(Protocol):
         ...
 
     def commit(
-        self, entries: Sequence[Entry], certificates: Mapping[EntryID, SignedCertificate], *, now: int
+        self, entries: Sequence[Entry], certificates: Sequence[SignedCertificate | None], *, now: int
     ) -> list[Outcome]:
-        """One durable transaction; an outcome an entry, in their order. Raises `StoreFailed`."""
+        """One durable transaction; an outcome an entry, in their order.
+
+        `certificates` has one for each entry that asks for a signature. `now` is in unix seconds and
+        raises the high-water time. Raises `StoreFailed`, then nothing is written, or `uncertain`.
+        """
         ...
 
     def find_outcome(self, entry: EntryID) -> Outcome | None:
         """The outcome of an entry that was committed. Raises `StoreFailed`."""
+        ...
+
+    def issuers(self) -> list[IssuerRecord]:
+        """Every issuer that was ever made known. Raises `StoreFailed`."""
+        ...
+
+    def health(self) -> StoreHealth:
+        """What the store says of itself. Raises `StoreFailed`."""
         ...
 
     def touch(self, *, now: int) -> None:
@@ -63,7 +75,7 @@ class Store(Protocol):
         ...
 
     def reopen(self) -> None:
-        """Drop the connection and open another one. Raises `StoreFailed`."""
+        """Drop the connection and open another one; what is found there is durable. Raises `StoreFailed`."""
         ...
 
     def close(self) -> None: ...

@@ -210,7 +210,13 @@ class Batch:
                 )
                 self._connection.execute(query, (write.id, write.certificate, write.state))
             case PutCRL():
-                values = (self._issuer_number(write.issuer), write.number, write.this_update, write.next_update, write.der)
+                values = (
+                    self._issuer_number(write.issuer),
+                    write.number,
+                    write.this_update,
+                    write.next_update,
+                    write.der,
+                )
                 self._connection.execute("INSERT OR REPLACE INTO crls VALUES (?, ?, ?, ?, ?)", values)
             case DropSpentTokens():
                 query = (

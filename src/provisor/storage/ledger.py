@@ -36,14 +36,16 @@ class ConnectionLedger:
         self._connect = connect
         self._drop = drop
 
-    def _ask(
-        self, query: Callable[Concatenate[sqlite3.Connection, P], T], /, *args: P.args, **kwargs: P.kwargs
-    ) -> T:
+    def _ask(self, query: Callable[Concatenate[sqlite3.Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return query(self._connect(), *args, **kwargs)
         except (sqlite3.Error, OSError) as error:
             self._drop()
             raise Unavailable(f"database cannot be read: {error}") from error
+
+    def close(self) -> None:
+        """Let go of the connection; another question opens it again."""
+        self._drop()
 
     async def is_spent(self, key: str) -> bool:
         return self._ask(queries.is_spent, key)

@@ -9,12 +9,12 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, final
 
 from provisor.errors import ConfigError
-from provisor.ports import Entry, EntryID, Ledger, Outcome
+from provisor.ports import Entry, EntryID, IssuerRecord, Ledger, Outcome, StoreHealth
 from provisor.storage import queries
 from provisor.storage.base import SignedCertificate, StoreFailed
 from provisor.storage.batch import HIGH_WATER, Batch
@@ -40,77 +40,72 @@ _ENTRY_FAULTS: Final = (
 _NEVER_COMMITTED: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE})
 """Errors of writing the log itself: its last frame, which is what commits, was not written."""
 
+_RAISE_HIGH_WATER: Final = (
+    "INSERT INTO meta VALUES (?, ?)"
+    " ON CONFLICT DO UPDATE SET value = max(CAST(value AS INTEGER), CAST(excluded.value AS INTEGER))"
+)
+
 
 @final
 class SQLiteStore:
     """The writing half, and the reading half over the same connection. See `storage.base.Store`."""
 
-    def __init__(self, path: Path | None, connection: sqlite3.Connection, lock: WriterLock | None) -> None:
-        self._path = path
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        reconnect: Callable[[], sqlite3.Connection] | None = None,
+        lock: WriterLock | None = None,
+    ) -> None:
+        self._reconnect = reconnect
         self._connection: sqlite3.Connection | None = connection
         self._lock = lock
+        self._uncertain = False
         self._high_water = queries.health(connection).high_water
         self.ledger: Ledger = ConnectionLedger(self._get_connection, lambda: None)
 
     @staticmethod
-    def open(path: Path | str) -> SQLiteStore:
+    def open(path: Path | str, *, connection_type: type[sqlite3.Connection] = sqlite3.Connection) -> SQLiteStore:
         """Open or create the database; `:memory:` is one that nobody else sees and that ends with us.
 
-        Raises `ConfigError` when the file is not ours, is newer than this program, or has a writer already.
+        A `connection_type` of one's own may watch the statements, or fail. Raises `ConfigError` when the file is not ours, is newer than this program, or has a writer already.
         """
         if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
-            raise ConfigError("", f"SQLite {sqlite3.sqlite_version} is too old: 3.37 is needed")
+            raise ConfigError("ca.json: $.db", f"SQLite {sqlite3.sqlite_version} is too old: 3.37 is needed")
         if str(path) == MEMORY:
             connection = _connect_memory()
             migrate(connection, where=MEMORY)
-            return SQLiteStore(None, connection, None)
-        return _open_file(Path(path))
+            return SQLiteStore(connection)
+        return _open_file(Path(path), connection_type)
 
     # -- committing -----------------------------------------------------------------------------
 
     def precheck(self, entries: Sequence[Entry], *, now: int) -> list[Outcome | None]:
         """See `Store.precheck`."""
-        try:
-            batch = Batch(self._get_connection(), now=now, high_water=self._high_water)
+        with self._reading() as connection:
+            batch = Batch(connection, now=now, high_water=self._high_water)
             return [_judge(batch, entry) for entry in entries]
-        except sqlite3.Error as error:
-            raise StoreFailed(f"database cannot be read: {error}", uncertain=False) from error
 
     def commit(
-        self, entries: Sequence[Entry], certificates: Mapping[EntryID, SignedCertificate], *, now: int
+        self, entries: Sequence[Entry], certificates: Sequence[SignedCertificate | None], *, now: int
     ) -> list[Outcome]:
         """See `Store.commit`. All entries together; one by one only if a value of one of them breaks that."""
+        pairs = list(zip(entries, certificates, strict=True))
         try:
-            return self._transact(lambda: self._admit_together(entries, certificates, now), now)
+            return self._transact(lambda: self._admit_together(pairs, now), now)
         except _ENTRY_FAULTS:
-            return self._transact(lambda: self._admit_singly(entries, certificates, now), now)
-
-    def find_outcome(self, entry: EntryID) -> Outcome | None:
-        """See `Store.find_outcome`."""
-        try:
-            return queries.find_outcome(self._get_connection(), entry)
-        except sqlite3.Error as error:
-            raise StoreFailed(f"database cannot be read: {error}", uncertain=False) from error
+            return self._transact(lambda: [self._admit_singly(*pair, now) for pair in pairs], now)
 
     def touch(self, *, now: int) -> None:
         """See `Store.touch`."""
-        self._high_water = min(self._high_water, now - 1)
-        self._transact(list, now)
+        self._transact(list, now, always_write=True)
 
-    def _admit_together(
-        self, entries: Sequence[Entry], certificates: Mapping[EntryID, SignedCertificate], now: int
-    ) -> list[Outcome]:
+    def _admit_together(self, pairs: Sequence[tuple[Entry, SignedCertificate | None]], now: int) -> list[Outcome]:
         batch = Batch(self._get_connection(), now=now, high_water=self._high_water)
-        outcomes = [batch.admit(entry, certificates.get(entry.id)) for entry in entries]
+        outcomes = [batch.admit(entry, signed) for entry, signed in pairs]
         batch.flush()
         return outcomes
 
-    def _admit_singly(
-        self, entries: Sequence[Entry], certificates: Mapping[EntryID, SignedCertificate], now: int
-    ) -> list[Outcome]:
-        return [self._admit_one(entry, certificates.get(entry.id), now) for entry in entries]
-
-    def _admit_one(self, entry: Entry, signed: SignedCertificate | None, now: int) -> Outcome:
+    def _admit_singly(self, entry: Entry, signed: SignedCertificate | None, now: int) -> Outcome:
         connection = self._get_connection()
         connection.execute("SAVEPOINT entry")
         try:
@@ -123,43 +118,53 @@ class SQLiteStore:
         connection.execute("RELEASE entry")
         return outcome
 
-    def _transact(self, work: Callable[[], list[Outcome]], now: int) -> list[Outcome]:
+    def _transact(self, work: Callable[[], list[Outcome]], now: int, *, always_write: bool = False) -> list[Outcome]:
         """One transaction, rolled back whole if anything in it fails."""
         connection = self._get_connection()
         committing = False
         try:
             connection.execute("BEGIN IMMEDIATE")
             outcomes = work()
-            high_water = self._raise_high_water(connection, now)
+            if now > self._high_water or always_write:
+                connection.execute(_RAISE_HIGH_WATER, (HIGH_WATER, str(now)))
             committing = True
             connection.execute("COMMIT")
         except _ENTRY_FAULTS:
-            self._roll_back(connection)
+            _roll_back(connection)
             raise
         except sqlite3.Error as error:
-            self._roll_back(connection)
-            uncertain = committing and error.sqlite_errorcode not in _NEVER_COMMITTED
-            raise StoreFailed(f"database cannot be written: {error}", uncertain=uncertain) from error
+            _roll_back(connection)
+            self._uncertain = committing and getattr(error, "sqlite_errorcode", None) not in _NEVER_COMMITTED
+            raise StoreFailed(f"database cannot be written: {error}", uncertain=self._uncertain) from error
         except BaseException:
-            self._roll_back(connection)
+            _roll_back(connection)
             raise
-        self._high_water = high_water
+        self._high_water = max(self._high_water, now)
         return outcomes
 
-    def _raise_high_water(self, connection: sqlite3.Connection, now: int) -> int:
-        if now <= self._high_water:
-            return self._high_water
-        connection.execute(
-            "INSERT INTO meta VALUES (?, ?)"
-            " ON CONFLICT DO UPDATE SET value = max(CAST(value AS INTEGER), CAST(excluded.value AS INTEGER))",
-            (HIGH_WATER, str(now)),
-        )
-        return now
+    # -- reading --------------------------------------------------------------------------------
 
-    def _roll_back(self, connection: sqlite3.Connection) -> None:
-        with contextlib.suppress(sqlite3.Error):
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
+    def find_outcome(self, entry: EntryID) -> Outcome | None:
+        """See `Store.find_outcome`."""
+        with self._reading() as connection:
+            return queries.find_outcome(connection, entry)
+
+    def issuers(self) -> list[IssuerRecord]:
+        """See `Store.issuers`."""
+        with self._reading() as connection:
+            return queries.issuers(connection)
+
+    def health(self) -> StoreHealth:
+        """See `Store.health`."""
+        with self._reading() as connection:
+            return queries.health(connection)
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        try:
+            yield self._get_connection()
+        except sqlite3.Error as error:
+            raise StoreFailed(f"database cannot be read: {error}", uncertain=False) from error
 
     # -- connections ----------------------------------------------------------------------------
 
@@ -169,19 +174,21 @@ class SQLiteStore:
         After a failed fsync nobody knows what of the log is on the disk. Copying the log, as it reads
         now, into the database and starting another one settles it: what is found from here on is durable.
         """
-        if self._path is None:
+        if self._reconnect is None:
             return
         self._drop()
         try:
-            connection = _connect_file(self._path)
-            busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-            high_water = queries.health(connection).high_water
+            with contextlib.ExitStack() as undo:
+                connection = undo.enter_context(contextlib.closing(self._reconnect()))
+                if self._uncertain:
+                    busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+                    if busy:
+                        raise StoreFailed("database is read without pause and cannot be reopened", uncertain=False)
+                self._high_water = max(self._high_water, queries.health(connection).high_water)
+                undo.pop_all()
         except (sqlite3.Error, OSError) as error:
             raise StoreFailed(f"database cannot be opened: {error}", uncertain=False) from error
-        if busy:
-            connection.close()
-            raise StoreFailed("database is read without pause and cannot be reopened", uncertain=False)
-        self._connection, self._high_water = connection, high_water
+        self._connection, self._uncertain = connection, False
 
     def close(self) -> None:
         """Let go of the file."""
@@ -199,6 +206,12 @@ class SQLiteStore:
         if self._connection is None:
             raise StoreFailed("database is closed", uncertain=False)
         return self._connection
+
+
+def _roll_back(connection: sqlite3.Connection) -> None:
+    with contextlib.suppress(sqlite3.Error):
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
 
 
 def _judge(batch: Batch, entry: Entry) -> Outcome | None:
@@ -234,30 +247,36 @@ def _connect_memory() -> sqlite3.Connection:
     return sqlite3.connect(MEMORY, isolation_level=None, check_same_thread=False)
 
 
-def _open_file(path: Path) -> SQLiteStore:
+def _open_file(path: Path, connection_type: type[sqlite3.Connection]) -> SQLiteStore:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = WriterLock(path)
     except OSError as error:
         raise ConfigError(str(path), f"database cannot be created: {error.strerror}") from error
-    try:
-        check_ours(path)
-        # SQLite gives the log and its index the mode of the database, so that is made first.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-        connection = _connect_file(path)
-        migrate(connection, where=str(path))
-        return SQLiteStore(path, connection, lock)
-    except (sqlite3.Error, OSError) as error:
-        lock.release()
-        raise ConfigError(str(path), f"database cannot be opened: {error}") from error
-    except BaseException:
-        lock.release()
-        raise
+
+    def connect() -> sqlite3.Connection:
+        return _connect_file(path, connection_type)
+
+    with contextlib.ExitStack() as undo:
+        undo.callback(lock.release)
+        try:
+            check_ours(path)
+            # SQLite gives the log and its index the mode of the database, so that is made first.
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+            connection = undo.enter_context(contextlib.closing(connect()))
+            migrate(connection, where=str(path))
+            store = SQLiteStore(connection, connect, lock)
+        except (sqlite3.Error, OSError) as error:
+            raise ConfigError(str(path), f"database cannot be opened: {error}") from error
+        undo.pop_all()
+    return store
 
 
-def _connect_file(path: Path) -> sqlite3.Connection:
+def _connect_file(path: Path, connection_type: type[sqlite3.Connection]) -> sqlite3.Connection:
     # Threads: a commit may run on another thread than the one that opened, never on two at once.
-    connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(
+        path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False, factory=connection_type
+    )
     for pragma in ("journal_mode = WAL", "synchronous = FULL", "fullfsync = ON", "trusted_schema = OFF"):
         connection.execute(f"PRAGMA {pragma}")
     return connection

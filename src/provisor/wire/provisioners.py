@@ -10,7 +10,9 @@ from typing import Final
 
 from msgspec import Struct
 
+from provisor.core.claims import CLAIM_MEMBERS
 from provisor.core.durations import format_duration, parse_duration
+from provisor.wire.gojson import canonical_members
 
 REDACTED: Final = "*** REDACTED ***"
 REDACTED_BASE64: Final = "KioqIFJFREFDVEVEICoqKg=="
@@ -134,25 +136,14 @@ _SECRET: Final = frozenset(
     {"challenge", "decrypterCertificate", "decrypterKeyPEM", "decrypterKey", "decrypterKeyPassword"}
 )
 
-CLAIMS: Final = (
-    *("minTLSCertDuration", "maxTLSCertDuration", "defaultTLSCertDuration"),
-    *("minUserSSHCertDuration", "maxUserSSHCertDuration", "defaultUserSSHCertDuration"),
-    *("minHostSSHCertDuration", "maxHostSSHCertDuration", "defaultHostSSHCertDuration"),
-    *("enableSSHCA", "disableRenewal", "allowRenewalAfterExpiry", "disableSmallstepExtensions"),
-)
+_CLAIMS: Final = tuple(CLAIM_MEMBERS.values())
 
 _WEBHOOK: Final = ("id", "name", "url", "kind", "disableTLSClientAuth", "certType")
 
 
-def folded(raw: Mapping[str, object], known: tuple[str, ...]) -> dict[str, object]:
-    """The members of `raw` under their canonical names, letter case apart; unknown ones are left out."""
-    names = {name.lower(): name for name in known}
-    return {names[key.lower()]: value for key, value in raw.items() if key.lower() in names}
-
-
 def public_form(kind: Kind, spelling: str, name: str, raw: Mapping[str, object]) -> dict[str, object]:
     """The object the public sees: no policy, no secret, no member of ours, durations in Go form."""
-    members = folded(raw, kind.members)
+    members = canonical_members(raw, kind.members)
     shown: dict[str, object] = {"type": spelling, "name": name}
     for member in kind.members:
         value = members.get(member)
@@ -174,27 +165,31 @@ def public_form(kind: Kind, spelling: str, name: str, raw: Mapping[str, object])
 
 
 def _claims(raw: Mapping[str, object]) -> dict[str, object]:
-    claims = folded(raw, CLAIMS)
+    claims = canonical_members(raw, _CLAIMS)
     return {
         name: format_duration(parse_duration(value)) if isinstance(value, str) else value
-        for name in CLAIMS
+        for name in _CLAIMS
         if (value := claims.get(name)) is not None
     }
 
 
 def _options(raw: Mapping[str, object]) -> dict[str, object]:
-    options = folded(raw, ("x509", "ssh", "webhooks", "wire"))
+    options = canonical_members(raw, ("x509", "ssh", "webhooks", "wire"))
     shown: dict[str, object] = {}
     for name in ("x509", "ssh"):
         part = options.get(name)
         if isinstance(part, Mapping):
             known = ("template", "templateFile", "templateData")
-            members = folded(part, known)
+            members = canonical_members(part, known)
             shown[name] = {member: members[member] for member in known if members.get(member)}
     webhooks = options.get("webhooks")
     if isinstance(webhooks, list) and webhooks:
         shown["webhooks"] = [
-            {member: value for member in _WEBHOOK if (value := folded(hook, _WEBHOOK).get(member)) is not None}
+            {
+                member: value
+                for member in _WEBHOOK
+                if (value := canonical_members(hook, _WEBHOOK).get(member)) is not None
+            }
             for hook in webhooks
             if isinstance(hook, Mapping)
         ]

@@ -120,12 +120,12 @@ def test_all_faults_are_reported_at_once() -> None:
     assert texts(loaded) == [
         (
             "$.address",
-            "error parsing f: json: cannot unmarshal number 9000 into Go struct field Config.address of type string",
+            "error parsing f: json: cannot unmarshal number into Go struct field Config.address of type string",
         ),
         (
             "$.authority.provisioners[0].name",
             "error parsing f: error unmarshaling provisioner: "
-            "json: cannot unmarshal number 7 into Go struct field JWK.name of type string",
+            "json: cannot unmarshal number into Go struct field JWK.name of type string",
         ),
         ("$.authority.provisioners[1]", "error parsing f: error unmarshaling provisioner"),
         (
@@ -144,7 +144,8 @@ def test_all_faults_are_reported_at_once() -> None:
         ),
         (
             "$.tls.minVersion",
-            "error parsing f: json: cannot unmarshal string into Go struct field TLSOptions.tls.minVersion of type config.TLSVersion",
+            "error parsing f: json: cannot unmarshal string into Go struct field TLSOptions.tls.minVersion "
+            "of type config.TLSVersion",
         ),
         ("$.crt", "crt cannot be empty"),
         ("$.authority.backdate", "authority.backdate cannot be less than 0"),
@@ -280,31 +281,14 @@ def test_ids_clash_whatever_the_case_of_the_members() -> None:
     ]
 
 
+MEMBERS = (
+    *GOOD,
+    *("authority", "provisioners", "type", "name", "claims", "maxTLSCertDuration", "options", "x509", "webhooks"),
+    *("tls", "crl", "provisor", "switches", "limits", "workers", "kms", "db", "template", "ssh"),
+)
 values = st.recursive(
     st.none() | st.booleans() | st.integers(-9, 9) | st.text(max_size=4) | st.sampled_from(["1h", "JWK", ":1", 1.2]),
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(
-            st.sampled_from(
-                [*GOOD, "authority", "provisioners", "type", "name", "claims", "maxTLSCertDuration", "options", "x509"]
-                + [
-                    "tls",
-                    "crl",
-                    "provisor",
-                    "switches",
-                    "limits",
-                    "kms",
-                    "db",
-                    "template",
-                    "webhooks",
-                    "workers",
-                    "ssh",
-                ]
-            ),
-            inner,
-            max_size=5,
-        )
-    ),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(MEMBERS), inner, max_size=5),
     max_leaves=25,
 )
 

@@ -51,8 +51,14 @@ def test_every_kind_that_can_be_shown_is_known_here() -> None:
         ("***", 0),
         ("YQ", 2),
         ("YQ=", 3),
-    ]
-    + [("YWJj*", 4), ("YQ==x", 4), ("Y\n*", 2), ("Y", 1), ("YQ-_", 2)],
+        ("YQ=x", 3),
+        ("YQ==x", 4),
+        ("YWJj*", 4),
+        ("YWJj=", 4),
+        ("Y\n*", 2),
+        ("Y", 1),
+        ("YQ-_", 2),
+    ],
 )
 def test_illegal_base64_is_found_where_it_begins(text: str, at: int | None) -> None:
     assert illegal_base64(text) == at

@@ -29,7 +29,7 @@ def test_nothing_said_means_the_defaults(value: object) -> None:
 def test_everything_can_be_set() -> None:
     switches = {field.encode_name: True for field in msgspec.structs.fields(Switches)}
     limits = {field.encode_name: 7 for field in msgspec.structs.fields(Limits)}
-    assert set(switches) >= {"acceptSHA1Requests", "renewCACertificates", "allowNotAfterBeyondIssuer"}
+    assert set(switches) >= {"acceptSHA1Requests", "renewByProvisionerName", "allowNotAfterBeyondIssuer"}
     value = {
         "workers": 3,
         "switches": switches,
@@ -51,7 +51,11 @@ def test_everything_can_be_set() -> None:
             "$.provisor.switches.acceptSHA1Request",
             "unknown member 'acceptSHA1Request' in $.provisor.switches, did you mean 'acceptSHA1Requests'?",
         ),
-        ({"switches": {"renewCACertificates": 1}}, "$.provisor.switches.renewCACertificates", "must be true or false"),
+        (
+            {"switches": {"renewByProvisionerName": 1}},
+            "$.provisor.switches.renewByProvisionerName",
+            "must be true or false",
+        ),
         ({"switches": True}, "$.provisor.switches", "switches must be an object"),
         ({"limits": {"bodyBytes": 0}}, "$.provisor.limits.bodyBytes", "bodyBytes must be an integer of at least 1"),
         ({"limits": {"bodyBytes": True}}, "$.provisor.limits.bodyBytes", "must be an integer"),

@@ -56,7 +56,8 @@ def test_lines_and_columns_count_from_one() -> None:
 
 
 @given(st.text(alphabet='{}[]",:\\truefalsn0123456789.-+eE \n').map(str.encode))
-def test_what_has_no_fault_is_decoded_and_the_other_way_round(data: bytes) -> None:
+def test_what_has_no_fault_is_decoded_and_the_other_way_round(inside: bytes) -> None:
+    data = b"[" + inside
     try:
         decode_value(data)
     except BadRequest as error:
@@ -66,14 +67,6 @@ def test_what_has_no_fault_is_decoded_and_the_other_way_round(data: bytes) -> No
         assert find_syntax_error(data) is None
 
 
-@given(
-    st.recursive(
-        st.none() | st.text() | st.floats(allow_nan=False), lambda x: st.lists(x) | st.dictionaries(st.text(), x)
-    )
-)
+@given(st.recursive(st.none() | st.text() | st.floats(allow_nan=False, allow_infinity=False), st.lists))
 def test_what_a_library_writes_is_well_formed(value: object) -> None:
-    assert (
-        find_syntax_error(json.dumps(value).encode()) is None
-        or value in (float("inf"), float("-inf"))
-        or "Infinity" in json.dumps(value)
-    )
+    assert find_syntax_error(json.dumps({"a": value}, indent=1).encode()) is None

@@ -42,9 +42,10 @@ def test_a_duration_survives_being_written(duration: Duration) -> None:
 @given(st.text(alphabet="0123456789.+-hmsunµ d\n"))
 def test_a_text_is_a_duration_or_a_duration_error(text: str) -> None:
     try:
-        assert SHORTEST <= parse_duration(text) <= LONGEST
-    except DurationError as error:
-        assert str(error).startswith("time: ")
+        duration = parse_duration(text)
+    except DurationError:
+        return
+    assert SHORTEST <= duration <= LONGEST
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Any
 
@@ -198,14 +199,10 @@ FRAGMENTS = st.sampled_from(
 @given(st.lists(FRAGMENTS, max_size=30).map(b"".join) | st.binary())
 def test_decoding_raises_nothing_but_bad_request(body: bytes) -> None:
     for wanted in (RevokeRequest, SignRequest, Outer):
-        try:
+        with contextlib.suppress(BadRequest):
             decode_json(body, wanted)
-        except BadRequest as error:
-            assert error.public == "error decoding json"
-    try:
+    with contextlib.suppress(BadRequest):
         decode_value(body)
-    except BadRequest as error:
-        assert error.public == "error decoding json"
 
 
 @given(

@@ -9,6 +9,7 @@ from typing import Final
 
 from provisor.authority.snapshot import Snapshot
 from provisor.core.pem import encode_pem
+from provisor.core.text import go_quoted
 from provisor.errors import NotFound, NotSupported, Unavailable
 from provisor.provisioners.registry import parse_limit
 from provisor.server.context import API_VERSION, Context
@@ -52,7 +53,7 @@ async def root(ca: Snapshot, request: Request, context: Context) -> Response:
     for certificate in (*ca.roots, *ca.federated):
         if certificate.fingerprint == wanted:
             return Response(200, encode_json({"ca": encode_pem("CERTIFICATE", certificate.der)}))
-    text = f'root certificate with fingerprint "{wanted}" was not found'
+    text = f"root certificate with fingerprint {go_quoted(wanted)} was not found"
     raise NotFound(text, public=text)
 
 

@@ -1,0 +1,49 @@
+"""`ca provisioner list` and `ca provisioner jwe-key`: what the running CA says of its provisioners."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from provisor.cli import connect, output
+from provisor.cli.commands.common import CA_URL, CONTEXT, ROOT
+from provisor.cli.grammar import Call, command
+from provisor.wire.provisioners import KINDS, public_form
+
+_FLAGS = (CA_URL, ROOT, CONTEXT)
+
+
+@command("ca provisioner list", usage="", flags=_FLAGS)
+def list_provisioners(call: Call) -> None:
+    """list the provisioners of a CA"""
+    with connect.open_client(call) as client:
+        shown = [form for raw in client.provisioners() if (form := _form(raw)) is not None]
+    output.data(_html_safe(json.dumps(shown, indent=3, ensure_ascii=False)))
+
+
+def _form(raw: Mapping[str, object]) -> dict[str, object] | None:
+    """Known members in their order; None for a type nobody knows, which is left out of the list."""
+    spelling = str(raw.get("type", ""))
+    kind = KINDS.get(spelling.lower())
+    if kind is None:
+        return None
+    form = public_form(kind, spelling, str(raw.get("name", "")), raw)
+    for member in kind.members:
+        # what the CA shows in place of a secret is shown as it came
+        if member in form and raw.get(member) not in (None, ""):
+            form[member] = raw[member] if member not in ("claims", "options") else form[member]
+    return form
+
+
+def _html_safe(text: str) -> str:
+    """As the reference's encoder writes strings."""
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
+
+
+@command("ca provisioner jwe-key", usage="<kid>", flags=_FLAGS, least=1, most=1)
+def jwe_key(call: Call) -> None:
+    """print the encrypted key of a provisioner"""
+    with connect.open_client(call) as client:
+        output.data(client.encrypted_key(call.arguments[0]))

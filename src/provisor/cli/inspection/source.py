@@ -1,0 +1,190 @@
+"""Where certificates to look at come from: a file, stdin, or the other end of a TLS connection."""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from provisor.cli.exits import CommandError
+from provisor.cli.files import system_text
+from provisor.cli.inspection.document import Document, parse_certificate, parse_document
+from provisor.core.pem import parse_blocks, parse_certificates
+from provisor.errors import Malformed
+
+PORTS = {"https": 443, "tls": 443, "tcp": 443, "smtps": 465, "ldaps": 636}
+"""The schemes that are asked over the network, and their ports."""
+
+CERTIFICATE_LABELS = ("CERTIFICATE",)
+REQUEST_LABELS = ("CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST")
+TIMEOUT_SECONDS = 15.0
+
+
+def is_url(place: str) -> bool:
+    """Something to connect to."""
+    return place.partition("://")[0].lower() in PORTS and "://" in place
+
+
+def read_documents(
+    place: str, *, roots: str = "", server_name: str = "", trust_anybody: bool = False
+) -> list[Document]:
+    """The certificates at `place` (a file, `-` or a URL), or else its one signing request. Raises `CommandError`.
+
+    `roots` and the two after it matter for a URL only.
+    """
+    if is_url(place):
+        pool = None if trust_anybody else trusted(roots)
+        return [parse_certificate(der) for der in fetch_peer_chain(place, server_name, pool)]
+    content = _read(place)
+    found = list(_from_pem(content)) or list(_from_der(content))
+    if not found:
+        raise CommandError(f"file {place} does not contain any valid CERTIFICATE or CERTIFICATE REQUEST blocks")
+    return found
+
+
+def _read(place: str) -> bytes:
+    try:
+        return sys.stdin.buffer.read() if place == "-" else Path(place).read_bytes()
+    except OSError as error:
+        raise CommandError(f"error reading file {place}: open {place} failed: {system_text(error)}") from error
+
+
+def _from_pem(content: bytes) -> Iterable[Document]:
+    """All certificates; if there are none, the first request."""
+    blocks = parse_blocks(content)
+    certificates = [block.der for block in blocks if block.label in CERTIFICATE_LABELS]
+    requests = [block.der for block in blocks if block.label in REQUEST_LABELS]
+    return _readable(certificates) or _readable(requests)[:1]
+
+
+def _from_der(content: bytes) -> Iterable[Document]:
+    return _readable([content])
+
+
+def _readable(ders: Sequence[bytes]) -> list[Document]:
+    found = []
+    for der in ders:
+        try:
+            found.append(parse_document(der))
+        except Malformed:
+            continue
+    return found
+
+
+# -- roots --------------------------------------------------------------------------------------
+
+
+def trusted(roots: str) -> list[bytes]:
+    """The DER of the certificates in `roots`: files, separated by commas, or a folder; the system's if empty.
+
+    Raises `CommandError`.
+    """
+    if not roots:
+        return system_roots()
+    try:
+        paths = _paths(roots)
+        return [der for path in paths for der in _certificates(path)]
+    except OSError as error:
+        reason = f"error reading cert pool: open {error.filename}: {system_text(error)}"
+        raise CommandError(f"failure to load root certificate pool from input path '{roots}': {reason}") from error
+
+
+def _paths(roots: str) -> list[Path]:
+    folder = Path(roots)
+    if folder.is_dir():
+        return sorted(path for path in folder.iterdir() if path.is_file())
+    return [Path(part) for part in roots.split(",")]
+
+
+def _certificates(path: Path) -> list[bytes]:
+    try:
+        return list(parse_certificates(path.read_bytes()))
+    except Malformed:
+        return []
+
+
+def system_roots() -> list[bytes]:
+    """The certificates that programs on this machine trust."""
+    places = ssl.get_default_verify_paths()
+    if places.cafile and os.path.isfile(places.cafile):
+        return _certificates(Path(places.cafile))
+    if places.capath and os.path.isdir(places.capath):
+        return [der for path in _paths(places.capath) for der in _certificates(path)]
+    return []
+
+
+# -- the other end ------------------------------------------------------------------------------
+
+
+def fetch_peer_chain(url: str, server_name: str, roots: Sequence[bytes] | None) -> list[bytes]:
+    """The certificates a server shows, its own first; it is verified unless `roots` is None. Raises `CommandError`."""
+    host, port = _address(url)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if roots is None:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    elif roots:
+        context.load_verify_locations(cadata="".join(map(ssl.DER_cert_to_PEM_cert, roots)))
+    try:
+        with (
+            socket.create_connection((host, port), timeout=TIMEOUT_SECONDS) as plain,
+            context.wrap_socket(plain, server_hostname=server_name or host) as connection,
+        ):
+            return _shown_chain(connection)
+    except OSError as error:
+        raise CommandError(f"failed to connect: {_reason(error, server_name or host)}") from error
+
+
+def _address(url: str) -> tuple[str, int]:
+    parts = urlsplit(url)
+    try:
+        return parts.hostname or "", parts.port or PORTS[parts.scheme.lower()]
+    except ValueError as error:
+        raise CommandError(f"failed to connect: {error}") from error
+
+
+def _shown_chain(connection: ssl.SSLSocket) -> list[bytes]:
+    """Python 3.13 has a method for it; older ones have it on the object inside."""
+    method: Any = getattr(connection, "get_unverified_chain", None)
+    if method is not None:
+        return [bytes(der) for der in method()]
+    inner: Any = connection._sslobj  # type: ignore[attr-defined]  # the only way before 3.13
+    return [certificate.public_bytes(_DER) for certificate in inner.get_unverified_chain()]
+
+
+_DER = 2  # _ssl.ENCODING_DER
+
+
+def _reason(error: OSError, host: str) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return (
+            f"tls: failed to verify certificate: x509: {_VERIFY.get(error.verify_code, error.verify_message)}".replace(
+                "{host}", host
+            )
+        )
+    if isinstance(error, ssl.SSLError):
+        return f"tls: {(error.reason or str(error)).lower().replace('_', ' ')}"
+    if isinstance(error, socket.gaierror):
+        return f"dial tcp: lookup {host}: no such host"
+    if isinstance(error, TimeoutError):
+        return f"no answer within {TIMEOUT_SECONDS:g} seconds"
+    return f"dial tcp: connect: {system_text(error)}"
+
+
+_VERIFY = {
+    2: "certificate signed by unknown authority",
+    9: "certificate has expired or is not yet valid",
+    10: "certificate has expired or is not yet valid",
+    18: "certificate signed by unknown authority",
+    19: "certificate signed by unknown authority",
+    20: "certificate signed by unknown authority",
+    21: "certificate signed by unknown authority",
+    62: "certificate is not valid for {host}",
+    64: "certificate is not valid for {host}",
+}
+"""What the numbers of OpenSSL mean, in the words of the reference."""

@@ -1,0 +1,144 @@
+"""Does a certificate lead to a root, and is it for this host? For any purpose, as `certificate verify` asks.
+
+The rules of RFC 5280 section 6.1 for signatures, windows, authorities, path lengths and names.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+
+from provisor.core.durations import format_rfc3339
+from provisor.core.names import NameKind, parse_ip
+from provisor.core.x509 import oids
+from provisor.core.x509.certificate import Certificate
+from provisor.core.x509.chain import MAX_CHAIN, is_issued_by
+from provisor.core.x509.constraints import join_constraints
+from provisor.core.x509.extensions import KeyUsage
+from provisor.errors import ProvisorError, Unauthenticated
+
+_UNDERSTOOD = frozenset(
+    (
+        oids.KEY_USAGE,
+        oids.EXT_KEY_USAGE,
+        oids.BASIC_CONSTRAINTS,
+        oids.NAME_CONSTRAINTS,
+        oids.SUBJECT_ALT_NAME,
+        oids.SUBJECT_KEY_ID,
+        oids.AUTHORITY_KEY_ID,
+        oids.CERTIFICATE_POLICIES,
+    )
+)
+_HOST = re.compile(r"(?:\*\.)?[A-Za-z0-9_](?:[A-Za-z0-9_-]*)(?:\.[A-Za-z0-9_][A-Za-z0-9_-]*)*\.?")
+
+
+def verify(
+    leaf: Certificate,
+    intermediates: Sequence[Certificate],
+    roots: Sequence[Certificate],
+    *,
+    host: str,
+    now: datetime,
+) -> None:
+    """Raises `Unauthenticated` with the recorded text. An empty `host` is not checked."""
+    _check_itself(leaf, now)
+    if host:
+        check_host(leaf, host)
+    _Search(intermediates, roots, now).run(leaf)
+
+
+def _check_itself(certificate: Certificate, now: datetime) -> None:
+    for extension in certificate.extensions:
+        if extension.critical and extension.oid not in _UNDERSTOOD:
+            raise Unauthenticated("x509: unhandled critical extension")
+    text = f"x509: certificate has expired or is not yet valid: current time {format_rfc3339(now)} is "
+    if now < certificate.not_before:
+        raise Unauthenticated(f"{text}before {format_rfc3339(certificate.not_before)}")
+    if now > certificate.not_after:
+        raise Unauthenticated(f"{text}after {format_rfc3339(certificate.not_after)}")
+
+
+class _Search:
+    """Depth first, roots before intermediates."""
+
+    def __init__(self, intermediates: Sequence[Certificate], roots: Sequence[Certificate], now: datetime) -> None:
+        self._roots = roots
+        self._intermediates = intermediates
+        self._now = now
+        self._problem = Unauthenticated("x509: certificate signed by unknown authority")
+
+    def run(self, leaf: Certificate) -> None:
+        trusted = {root.der for root in self._roots}
+        if leaf.der not in trusted and not self._reaches_root([leaf]):
+            raise self._problem
+
+    def _reaches_root(self, chain: list[Certificate]) -> bool:
+        if len(chain) >= MAX_CHAIN:
+            return False
+        if any(self._is_above(root, chain) for root in self._roots):
+            return True
+        return any(self._reaches_root([*chain, parent]) for parent in self._candidates(chain))
+
+    def _candidates(self, chain: list[Certificate]) -> Iterator[Certificate]:
+        seen = {certificate.der for certificate in chain}
+        for candidate in self._intermediates:
+            if candidate.der not in seen and self._is_above(candidate, chain):
+                yield candidate
+
+    def _is_above(self, parent: Certificate, chain: list[Certificate]) -> bool:
+        if not is_issued_by(chain[-1], parent):
+            return False
+        try:
+            _check_itself(parent, self._now)
+            _check_authority(parent, chain)
+        except ProvisorError as error:
+            self._problem = Unauthenticated(error.public or error.detail)
+            return False
+        return True
+
+
+def _check_authority(parent: Certificate, chain: Sequence[Certificate]) -> None:
+    certifies = parent.key_usage is None or KeyUsage.CERT_SIGN in parent.key_usage
+    if not parent.is_ca or not certifies:
+        raise Unauthenticated("x509: invalid signature: parent certificate cannot sign this kind of certificate")
+    below = sum(1 for certificate in chain[1:] if certificate.subject != certificate.issuer)
+    if parent.path_length is not None and below > parent.path_length:
+        raise Unauthenticated("x509: too many intermediates for path length constraint")
+    constraints = join_constraints([parent])
+    for certificate in chain:
+        constraints.check_names(certificate.names)
+
+
+# -- names --------------------------------------------------------------------------------------
+
+
+def check_host(certificate: Certificate, host: str) -> None:
+    """Raises `Unauthenticated` unless the certificate is for this DNS name or address (RFC 6125 section 6.4)."""
+    address = parse_ip(host[1:-1] if host.startswith("[") and host.endswith("]") else host)
+    kind = NameKind.IP if address else NameKind.DNS
+    known = [name.value for name in certificate.names if name.kind is kind]
+    if address:
+        if address in known:
+            return
+        if not known:
+            raise Unauthenticated(
+                f"x509: cannot validate certificate for {host} because it doesn't contain any IP SANs"
+            )
+    elif any(_matches(pattern, host) for pattern in known):
+        return
+    elif certificate.extension(oids.SUBJECT_ALT_NAME) is None and _HOST.fullmatch(certificate.common_name):
+        raise Unauthenticated("x509: certificate relies on legacy Common Name field, use SANs instead")
+    elif not known:
+        raise Unauthenticated(f"x509: certificate is not valid for any names, but wanted to match {host}")
+    raise Unauthenticated(f"x509: certificate is valid for {', '.join(known)}, not {host}")
+
+
+def _matches(pattern: str, host: str) -> bool:
+    """A wildcard is the whole first label and stands for exactly one."""
+    pattern, host = pattern.lower().rstrip("."), host.lower().rstrip(".")
+    if not pattern or pattern == host:
+        return bool(pattern)
+    first, _, rest = pattern.partition(".")
+    label, _, domain = host.partition(".")
+    return first == "*" and bool(rest) and bool(label) and domain == rest
