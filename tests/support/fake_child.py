@@ -46,6 +46,7 @@ class Child:
         self.accepted = Path(self.start.runtime) / "accepted.json"
         self.epoch = self.start.epoch
         self.config: dict[str, Any] = {}
+        self.prepared: dict[str, Any] = {}
         self.listeners: dict[ListenerSpec, Listener] = {}
 
     def specs(self, config: dict[str, Any]) -> tuple[ListenerSpec, ...]:

@@ -110,7 +110,7 @@ async def serving(
 async def eventually(condition: Callable[[], bool]) -> None:
     """Wait until this holds."""
     async with asyncio.timeout(PATIENCE):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - what is waited for does not tell
             await asyncio.sleep(0.005)
 
 

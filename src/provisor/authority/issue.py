@@ -31,7 +31,7 @@ from provisor.core.grant import X509Grant
 from provisor.core.identity import Identity, Operation, X509Ask
 from provisor.core.x509.build import build_leaf
 from provisor.core.x509.check import check_draft
-from provisor.core.x509.draft import CheckedDraft
+from provisor.core.x509.draft import CheckedDraft, Draft
 from provisor.core.x509.extensions import ProvisionerExtension
 from provisor.core.x509.issuer import Issuer
 from provisor.errors import Forbidden
@@ -45,8 +45,9 @@ class Issued(Struct, frozen=True):
 
     certificate: bytes
     chain: tuple[bytes, ...]
+    draft: Draft
     provisioner: str
-    kind: str
+    credential: str
 
 
 async def sign(ca: Snapshot, token: str, ask: X509Ask, trail: Trail) -> Issued:
@@ -130,7 +131,8 @@ async def release(
     """Sign, record and only then return. Shared by issuance and renewal."""
     trail.given = describe_draft(checked, to_sign.predecessor)
     outcome = await commit_granted(ca, trail, guards=guards, sign=to_sign)
-    return Issued(outcome.certificate, issuer.chain, to_sign.provisioner_name, to_sign.provisioner_kind)
+    credential = trail.who.provisioner.credential if trail.who else ""
+    return Issued(outcome.certificate, issuer.chain, checked.draft, to_sign.provisioner_name, credential)
 
 
 def describe_ask(ask: X509Ask) -> Asked:

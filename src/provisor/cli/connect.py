@@ -44,7 +44,7 @@ def load_roots(call: Call) -> bytes:
     try:
         parse_certificates(content)
     except Malformed as error:
-        raise CommandError(f"error reading {path}: no certificates found") from error
+        raise CommandError(f"error parsing {path}: no certificates found") from error
     return content
 
 

@@ -69,6 +69,11 @@ def translate(error: errors.ProvisorError, *, own: bool) -> CommandError:
     return CommandError(text, status=status_of(error) if own else FAILED)
 
 
+def is_answer(error: errors.ProvisorError) -> bool:
+    """The CA itself said this."""
+    return isinstance(error, CAError)
+
+
 def missing_flag(command: str, flag: str) -> CommandError:
     """`command` is the full name, `provisor ca token`; `flag` is without dashes."""
     return CommandError(f"'{command}' requires the '--{flag}' flag")

@@ -58,18 +58,8 @@ def write_file(path: str | os.PathLike[str], content: bytes, mode: int = 0o600, 
     regular file (a pipe, a device) is written in place. Raises `CommandError`: `file exists`, `file is a
     directory`, `open X: no such file or directory`.
     """
+    present = check_writable(path, force=force)
     target = Path(path)
-    try:
-        present: os.stat_result | None = target.stat()
-    except FileNotFoundError:
-        present = None
-    except OSError as error:
-        raise CommandError(f"open {path}: {system_text(error)}") from error
-    if present is not None:
-        if stat.S_ISDIR(present.st_mode):
-            raise CommandError("file is a directory")
-        if not force:
-            prompt.confirm_overwrite(str(path), flag="" if force is None else "force")
     try:
         if present is not None and not stat.S_ISREG(present.st_mode):
             target.write_bytes(content)
@@ -77,6 +67,27 @@ def write_file(path: str | os.PathLike[str], content: bytes, mode: int = 0o600, 
             _replace(target, content, mode if present is None else stat.S_IMODE(present.st_mode))
     except OSError as error:
         raise CommandError(f"open {path}: {system_text(error)}") from error
+
+
+def check_writable(path: str | os.PathLike[str], *, force: bool | None = None) -> os.stat_result | None:
+    """What `write_file` asks and refuses, without writing; gives the status of the file that is there.
+
+    Before a certificate is requested: one that cannot be stored should not be issued. Raises `CommandError`.
+    """
+    try:
+        present = os.stat(path)
+    except FileNotFoundError as error:
+        folder = os.path.dirname(path) or "."
+        if not os.path.isdir(folder):
+            raise CommandError(f"open {path}: {system_text(error)}") from error
+        return None
+    except OSError as error:
+        raise CommandError(f"open {path}: {system_text(error)}") from error
+    if stat.S_ISDIR(present.st_mode):
+        raise CommandError("file is a directory")
+    if not force:
+        prompt.confirm_overwrite(str(path), flag="" if force is None else "force")
+    return present
 
 
 def _replace(target: Path, content: bytes, mode: int) -> None:

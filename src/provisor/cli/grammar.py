@@ -158,6 +158,7 @@ def split_words(words: Sequence[str], flags: Sequence[Flag]) -> Words:
     """Take a command line apart. Raises `UsageError` for an unknown flag, a missing or an impossible value."""
     by_name = {name: flag for flag in flags for name in flag.names}
     given: dict[str, tuple[str, ...]] = {}
+    forms: dict[str, str] = {}
     arguments: list[str] = []
     rest = list(words)
     while rest:
@@ -172,6 +173,8 @@ def split_words(words: Sequence[str], flags: Sequence[Flag]) -> Words:
         flag = by_name.get(name)
         if flag is None:
             raise UnknownFlag(name, len(arguments))
+        if forms.setdefault(flag.name, name) != name:
+            raise UsageError(f"Cannot use two forms of the same flag: {name} {forms[flag.name]}")
         if not has_value:
             value = _next_value(flag, name, rest)
         check_value(flag, name, value)

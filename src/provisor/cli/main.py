@@ -59,6 +59,7 @@ CERTIFICATE = {
 TREE = {
     "ca": Entry("set up and use a certificate authority", tree=CA),
     "certificate": Entry("look at certificates", tree=CERTIFICATE),
+    "serve": Entry("start a CA in the foreground", "serve:serve_command"),
     "path": Entry("print the folder of the configuration", "local:path"),
     "version": Entry("print the version", "local:version"),
 }

@@ -13,7 +13,8 @@ from provisor.cli.exits import CommandError
 from provisor.cli.grammar import Call
 from provisor.client.address import CAAddress, parse_ca_url
 from provisor.client.ca import CAClient, fetch_root
-from provisor.client.tokens import TokenRequest, Window, audience, make_token, token_window
+from provisor.client.tokens import TokenRequest, audience, make_token, token_window
+from provisor.core.durations import UNSET_TIME, TimeDuration
 from provisor.core.jose.jws import UnverifiedToken, parse_token
 from provisor.core.jose.jwt import TokenClaims, parse_claims
 from provisor.core.keys import PrivateKey
@@ -31,7 +32,8 @@ class Wish(msgspec.Struct, frozen=True):
     names: Sequence[str] | None = None
     csr_fingerprint: str = ""
     user: Mapping[str, object] | None = None
-    window: Window | None = None
+    not_before: TimeDuration = UNSET_TIME
+    not_after: TimeDuration = UNSET_TIME
 
 
 class Credential(msgspec.Struct, frozen=True):
@@ -51,15 +53,15 @@ def read_credential(text: str, *, where: str = "") -> Credential:
         raise CommandError(f"{where}{error.detail}") from error
 
 
-def is_of_key_holder(claims: TokenClaims) -> bool:
-    """A token of the JWK family (cli-admin 6.5). Raises `CommandError` for the kinds that need more than the token."""
+def check_key_holder(claims: TokenClaims) -> None:
+    """A token of the JWK family (cli-admin 6.5). Raises `CommandError` for other kinds, by name."""
     for claim, kind in (("google", "GCP"), ("amazon", "AWS"), ("xms_mirid", "Azure")):
         if claim in claims.raw:
             raise CommandError(f"tokens of {kind} are not supported by this version of provisor")
     if claims.iss == "kubernetes/serviceaccount":
         raise CommandError("tokens of K8sSA are not supported by this version of provisor")
     if claims.sha or claims.sans:
-        return True
+        return
     if claims.aud and claims.iss and claims.sub and claims.exp is not None and claims.iat is not None:
         raise CommandError("tokens of OIDC are not supported by this version of provisor")
     raise CommandError("token is not supported")
@@ -78,17 +80,21 @@ def new_token(call: Call, wish: Wish) -> str:
 
 def choose_for(call: Call, wish: Wish, choices: Sequence[Choice]) -> tuple[Choice, Wish]:
     """The provisioner, and the wish with its subject asked for when there was none. Raises `CommandError`."""
+    choice = choose.choose(call, choices)
     if not wish.subject:
-        choose.narrow(call, choices)
-        subject = prompt.ask_text(_SUBJECT, check=lambda text: None if text else "value is empty")
+        subject = ask_subject()
         names = [subject] if wish.names is not None and not any(wish.names) else wish.names
         wish = msgspec.structs.replace(wish, subject=subject, names=names)
-    choice = choose.choose(call, choices)
-    if choice.kind in ("ACME", "SCEP"):
+    if choice.kind in ("ACME", "SCEP") and not call.has("acme"):
         raise CommandError(f"provisor {choice.kind} provisioners do not support token auth flows")
     if choice.kind != "JWK":
         raise CommandError(f"provisioners of type {choice.kind} are not supported by this version of provisor")
     return choice, wish
+
+
+def ask_subject() -> str:
+    """The name that a token or certificate is for. Raises `CommandError` without a terminal."""
+    return prompt.ask_text(_SUBJECT, check=lambda text: None if text else "value is empty")
 
 
 def provisioner_key(call: Call, client: CAClient, choice: Choice) -> PrivateKey:
@@ -102,14 +108,14 @@ def provisioner_key(call: Call, client: CAClient, choice: Choice) -> PrivateKey:
 
 
 def token_request(issuer: str, key_id: str, aud: str, wish: Wish) -> TokenRequest:
-    """The claims of `wish`, now."""
+    """The claims of `wish`, now. Raises `BadRequest` for a validity that no CA should accept."""
     now = datetime.now(UTC)
     return TokenRequest(
         issuer=issuer,
         subject=wish.subject,
         audience=aud,
         key_id=key_id,
-        window=wish.window or token_window(now),
+        window=token_window(now, wish.not_before, wish.not_after),
         issued_at=now,
         names=wish.names,
         csr_fingerprint=wish.csr_fingerprint,

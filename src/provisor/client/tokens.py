@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from provisor.client.address import CAAddress
-from provisor.core.durations import UNSET_TIME, Duration, TimeDuration, elapsed, format_duration
+from provisor.core.durations import UNSET_TIME, Duration, TimeDuration, elapsed, format_duration, format_go_time
 from provisor.core.jose.jwe import decrypt_pbes2
 from provisor.core.jose.jwk import make_jwk, parse_jwk
 from provisor.core.jose.jwt import encode_jwt
@@ -47,6 +47,8 @@ def token_window(now: datetime, not_before: TimeDuration = UNSET_TIME, not_after
     start = not_before.resolve(now) or now
     end = not_after.resolve(now) or start + DEFAULT_VALIDITY
     lasts, delay = elapsed(start, end), elapsed(now, start)
+    if end < start:
+        raise BadRequest(f"nbf < exp: nbf={format_go_time(start)}, exp={format_go_time(end)}")
     shown = f"'requested token validity'={format_duration(lasts)}"
     if lasts > _LONGEST:
         raise BadRequest(

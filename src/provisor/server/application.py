@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from time import perf_counter
 from typing import Final, final
 
@@ -22,8 +23,10 @@ _RELOAD_PATIENCE: Final = 5.0
 class Authority:
     """The snapshot in force, and a way to wait for the one after it."""
 
-    def __init__(self, snapshot: Snapshot) -> None:
+    def __init__(self, snapshot: Snapshot, refresh: Callable[[], Awaitable[None]] | None = None) -> None:
+        """`refresh` fetches the configuration in force and calls `replace`; without it somebody else does."""
         self._snapshot = snapshot
+        self._refresh = refresh
         self._changed = asyncio.Event()
 
     @property
@@ -40,6 +43,8 @@ class Authority:
         """A snapshot newer than `epoch`. Raises `Unavailable` if none comes in time."""
         try:
             async with asyncio.timeout(_RELOAD_PATIENCE):
+                if self._refresh is not None and self._snapshot.epoch <= epoch:
+                    await self._refresh()
                 while self._snapshot.epoch <= epoch:
                     await self._changed.wait()
         except TimeoutError as error:
@@ -49,7 +54,7 @@ class Authority:
 
 @final
 class Application:
-    """One router over one authority. `observer` sees every finished request."""
+    """One router over one authority."""
 
     def __init__(self, authority: Authority, context: Context, router: Router = API) -> None:
         self.authority = authority
@@ -79,7 +84,7 @@ class Application:
             error = caught
             response = faults.answer(caught)
         await _send(send, request, response)
-        self.context.observe(ca, request, response, error, perf_counter() - began)
+        self.context.observer.observe(ca, request, response, error, perf_counter() - began)
 
     async def _answer(self, ca: Snapshot, request: Request, match: Match) -> Response:
         if match.route is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from time import perf_counter
 from typing import Final, final
 
@@ -12,8 +11,8 @@ from provisor.authority.lists import CRLCache
 from provisor.authority.snapshot import Snapshot
 from provisor.config.ca_json import Limits
 from provisor.core.identity import Operation
-from provisor.errors import ProvisorError
-from provisor.server.request import Request, Response
+from provisor.server.observer import Observer
+from provisor.server.request import Request
 
 API_VERSION: Final = "0.30.2"
 """The version of step-ca whose API this server speaks: clients compare it, so it is what `/version` says."""
@@ -21,17 +20,12 @@ API_VERSION: Final = "0.30.2"
 
 @final
 class Context:
-    """One per application. `ready` says why this process should get no traffic, or nothing."""
+    """One per process."""
 
-    def __init__(self, limits: Limits, ready: Callable[[], str] = lambda: "") -> None:
+    def __init__(self, limits: Limits, observer: Observer | None = None) -> None:
         self.limits = limits
         self.crl = CRLCache()
-        self.ready = ready
-
-    def observe(
-        self, ca: Snapshot, request: Request, response: Response, error: ProvisorError | None, seconds: float
-    ) -> None:
-        """Step 9: counters and the access log line."""
+        self.observer = observer or Observer()
 
     def trail(self, ca: Snapshot, request: Request, operation: Operation, body: bytes) -> Trail:
         """The trail of a request; the clock is read once, here."""

@@ -67,6 +67,9 @@ class ListenerSpec(Struct, frozen=True):
 class Start(Struct, frozen=True, tag_field="command", tag="start"):
     """The first message. Its sockets are those of `listeners`, in order; the notary's is its Unix socket.
 
+    `runtime` is the private directory, `notary` the path of the notary's socket, `started` when the
+    supervisor was (unix seconds), `parent` its process id.
+
     `epoch` is 0 at the first start of all; a process that replaces a dead one gets the epoch in
     force, and must serve the configuration of that epoch, whatever the file says by now.
     """
@@ -76,6 +79,7 @@ class Start(Struct, frozen=True, tag_field="command", tag="start"):
     parent: int
     runtime: str
     notary: str
+    started: float = 0.0
     epoch: int = 0
     listeners: tuple[ListenerSpec, ...] = ()
     options: Mapping[str, object] = {}

@@ -147,6 +147,7 @@ class Supervisor:
         self._runtime = ""
         self._epoch = 0
         self._started = False
+        self._started_at = time.time()
         self._stopping = False
         self._stop_signals = 0
         self._reload_wanted = False
@@ -302,6 +303,7 @@ class Supervisor:
             parent=os.getpid(),
             runtime=self._runtime,
             notary=os.path.join(self._runtime, "notary.sock"),
+            started=self._started_at,
             epoch=self._epoch,
             listeners=specs,
             options=self._options.options,

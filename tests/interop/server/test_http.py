@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import struct
 
 import pytest
-from support.serving import echo, eventually, parse_answer, response, run, serving
 
 from provisor.server.exchange import Receive, Scope, Send
 from provisor.server.limits import ConnectionLimits
+from support.serving import echo, eventually, parse_answer, response, run, serving
 
 JSON = (b"content-type", b"application/json")
 CLOSING = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
@@ -566,9 +567,8 @@ def test_one_connection_too_many_is_closed_at_once_and_the_others_live() -> None
         async with serving(echo, limits) as server:
             held = [await server.open() for _ in range(2)]
             await eventually(lambda: server.connections.admitted == 2)
-            with pytest.raises(ConnectionError):
+            with contextlib.suppress(ConnectionError):
                 assert await server.exchange(CLOSING) == b""
-                raise ConnectionResetError
             assert server.refusals == {"connections": 1}
             for reader, writer in held:
                 writer.write(CLOSING)

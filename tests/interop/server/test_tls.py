@@ -10,14 +10,14 @@ from datetime import timedelta
 
 import pytest
 from cryptography import x509
-from support.serving import echo, eventually, run, serving
-from support.tls_world import SERVER, Identity, make, world
 
 from provisor.config.ca_json import TLSOptions
 from provisor.errors import ConfigError
 from provisor.server.exchange import Receive, Scope, Send
 from provisor.server.limits import ConnectionLimits
 from provisor.server.tls import TLSEndpoint
+from support.serving import echo, eventually, run, serving
+from support.tls_world import SERVER, Identity, make, world
 
 CLOSING = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 BOTH = pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
@@ -103,7 +103,7 @@ def test_a_bad_client_certificate_ends_the_handshake_with_an_alert(
 def test_an_old_version_gets_its_alert() -> None:
     context = world().client_context()
     context.set_ciphers("ALL:@SECLEVEL=0")
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="TLSv1_1"):
         context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
     assert handshake_error(context) == "TLSV1_ALERT_PROTOCOL_VERSION"
 
@@ -111,9 +111,9 @@ def test_an_old_version_gets_its_alert() -> None:
 def test_an_old_version_is_spoken_when_configured() -> None:
     context = world().client_context()
     context.set_ciphers("ALL:@SECLEVEL=0")
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="TLSv1_1"):
         context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="TLSv1_1"):
         old = endpoint(TLSOptions(min_version=1.1, cipher_suites=("TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA",)))
 
     async def scenario() -> None:

@@ -48,7 +48,9 @@ def test_the_subject_key_id_is_the_one_of_the_library(
     assert subject_key_id(spki_der(key)) == x509.SubjectKeyIdentifier.from_public_key(key).digest
 
 
-@pytest.mark.parametrize("damage", [b"", b"\x30", b"\x30\x00", b"\x30\x02\x30\x00", b"\x31\x00", b"\x30\x84\xff\xff\xff\xff"])
+@pytest.mark.parametrize(
+    "damage", [b"", b"\x30", b"\x30\x00", b"\x30\x02\x30\x00", b"\x31\x00", b"\x30\x84\xff\xff\xff\xff"]
+)
 def test_what_is_no_public_key_has_no_key_id(damage: bytes) -> None:
     with pytest.raises(BadKey):
         subject_key_id(damage)

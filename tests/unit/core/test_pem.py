@@ -76,7 +76,7 @@ def test_pkcs8_takes_salt_and_iv_from_the_caller_and_openssl_reads_it() -> None:
     once = encode_private_key(ED_KEY, password=b"x", random=random, iterations=600_000)
     assert sizes == [16, 16]
     assert once == encode_private_key(ED_KEY, password=b"x", random=bytes)
-    assert load_pem_private_key(once, b"x") == ED_KEY or spki(parse_private_key(once, b"x")) == spki(ED_KEY)
+    assert spki_der(load_pem_private_key(once, b"x").public_key()) == spki(ED_KEY)
 
 
 @pytest.mark.parametrize("key", [EC_KEY, RSA_KEY, ED_KEY])
@@ -157,7 +157,9 @@ def test_a_file_without_a_certificate_is_malformed(data: bytes) -> None:
 
 
 def test_headers_are_kept_with_their_block() -> None:
-    (block,) = parse_blocks(b"-----BEGIN A B-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: X,00\n\nMAMCAQE=\n-----END A B-----")
+    (block,) = parse_blocks(
+        b"-----BEGIN A B-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: X,00\n\nMAMCAQE=\n-----END A B-----"
+    )
     assert block.label == "A B"
     assert block.headers == {"Proc-Type": "4,ENCRYPTED", "DEK-Info": "X,00"}
     assert block.der == ONE

@@ -9,11 +9,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from provisor import pki
-from provisor.cli import context, exits, files, output, prompt
+from provisor.cli import context, exits, files, keys, output, prompt
 from provisor.cli.exits import CommandError
 from provisor.cli.grammar import Call, Flag, FlagKind, command, switch, text, texts
-from provisor.core.keys import PasswordNeeded, PrivateKey, WrongPassword
-from provisor.core.pem import parse_certificates, parse_private_key
+from provisor.core.pem import parse_certificates
 from provisor.core.secret import Secret
 from provisor.core.x509.certificate import parse_certificate
 from provisor.errors import BadKey, Malformed, ProvisorError
@@ -130,25 +129,13 @@ def _read_root(call: Call) -> pki.Authority | None:
         return None
     try:
         certificate = parse_certificate(parse_certificates(files.read_pem_file(root))[0])
-    except Malformed as error:
-        raise CommandError(f"error reading {root}: {error.detail}") from error
-    return pki.Authority(certificate, _open_key(call, key), key_is_new=False)
-
-
-def _open_key(call: Call, path: str) -> PrivateKey:
-    content = files.read_pem_file(path)
-    password = _password_of(call, "key-password-file")
-    try:
-        try:
-            return parse_private_key(content, password, where=path)
-        except PasswordNeeded:
-            question = f"Please enter the password to decrypt {path}"
-            answer = prompt.ask_password(question, flag="key-password-file")
-            return parse_private_key(content, answer.encode(), where=path)
-    except WrongPassword as error:
-        raise CommandError(f"error decrypting {path}: x509: decryption password incorrect") from error
+        password = _password_of(call, "key-password-file") or Secret(b"")
+        private = keys.load_key(key, password, flag="key-password-file")
     except BadKey as error:
         raise CommandError(error.detail) from error
+    except Malformed as error:
+        raise CommandError(f"error reading {root}: {error.detail}") from error
+    return pki.Authority(certificate, private, key_is_new=False)
 
 
 def _password_of(call: Call, flag: str) -> Secret | None:

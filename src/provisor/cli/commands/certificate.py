@@ -142,7 +142,9 @@ def verify(call: Call) -> None:
     except Malformed as error:
         raise CommandError(f"error parsing {place}: {error.detail}") from error
     try:
-        verify_chain(leaf, intermediates, _readable(roots), host=call.text("host"), now=datetime.now(UTC))
+        verify_chain(
+            leaf, intermediates, _readable(roots), host=call.text("host"), now=datetime.now(UTC).replace(microsecond=0)
+        )
     except Unauthenticated as error:
         raise CommandError(f"failed to verify certificate: {error.detail}") from error
     if call.switch("verbose"):

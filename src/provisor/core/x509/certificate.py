@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from datetime import datetime
+from typing import Annotated
 
 from cryptography.hazmat import asn1
 from msgspec import Struct
@@ -11,7 +12,7 @@ from msgspec import Struct
 from provisor.core.keys import KeyInfo
 from provisor.core.names import Name
 from provisor.core.x509 import oids
-from provisor.core.x509.der import Signed, TBSCertificate
+from provisor.core.x509.der import LenientExtension, Signed, Validity, read
 from provisor.core.x509.extensions import (
     BasicConstraints,
     Extension,
@@ -28,6 +29,20 @@ from provisor.core.x509.spki import describe_spki
 from provisor.errors import Malformed
 
 _VERSION_3 = 2
+
+
+@asn1.sequence
+class _TBSCertificate:
+    """Like the one that is written, but the default `critical` FALSE may be written out."""
+
+    version: Annotated[int, asn1.Explicit(0), asn1.Default(0)]
+    serial: int
+    signature: asn1.TLV
+    issuer: asn1.TLV
+    validity: Validity
+    subject: asn1.TLV
+    spki: asn1.TLV
+    extensions: Annotated[list[LenientExtension] | None, asn1.Explicit(3)]
 
 
 class Certificate(Struct, frozen=True):
@@ -81,13 +96,13 @@ def parse_certificate(der: bytes) -> Certificate:
 
 def _parse(der: bytes) -> Certificate:
     signed = asn1.decode_der(Signed, der)
-    tbs = signed.content.parse(TBSCertificate)
+    tbs = read(signed.content, _TBSCertificate)
     if tbs.version != _VERSION_3:
         raise ValueError("not of version 3")
     algorithm = asn1.encode_der(signed.algorithm)
     if asn1.encode_der(tbs.signature) != algorithm:
         raise ValueError("two different signature algorithms")
-    extensions = tuple(Extension(e.oid.dotted_string, e.critical, e.value) for e in tbs.extensions or ())
+    extensions = tuple(Extension(e.oid.dotted_string, bool(e.critical), e.value) for e in tbs.extensions or ())
     values = {extension.oid: extension.value for extension in extensions}
     if len(values) != len(extensions):
         raise ValueError("an extension is there twice")

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from datetime import datetime
 from functools import lru_cache
-from typing import Annotated
+from typing import Annotated, TypeVar, cast
 
 from cryptography import x509
 from cryptography.hazmat import asn1
+
+T = TypeVar("T")
 
 
 @asn1.sequence
@@ -59,7 +61,7 @@ class ExtensionSyntax:
 
 @asn1.sequence
 class LenientExtension:
-    """An extension in a request: some encoders write out the default `critical` FALSE."""
+    """An extension that others wrote: some encoders write out the default `critical` FALSE."""
 
     oid: x509.ObjectIdentifier
     critical: bool | None
@@ -114,6 +116,11 @@ def embed(der: bytes) -> asn1.TLV:
 def embed_constant(der: bytes) -> asn1.TLV:
     """Like `embed`, remembered: for issuer names and algorithms, which every certificate repeats."""
     return asn1.decode_der(asn1.TLV, der)
+
+
+def read(element: asn1.TLV, shape: type[T]) -> T:
+    """An element as one of the shapes. Raises `ValueError` if it is not."""
+    return cast(T, element.parse(shape))
 
 
 def frame(der: bytes) -> bytes:

@@ -57,6 +57,13 @@ class _AnyName:
     rdns: list[asn1.SetOf[Attribute]]
 
 
+@asn1.sequence
+class _OneSetName:
+    """A Name of exactly one set, as most are: read without a detour over a list."""
+
+    rdn: asn1.SetOf[Attribute]
+
+
 def encode_text(text: str) -> asn1.PrintableString | str:
     """A PrintableString if every character allows it, otherwise a UTF8String."""
     return asn1.PrintableString(text) if _PRINTABLE.match(text) else text
@@ -96,9 +103,16 @@ def parse_name(der: bytes) -> Sequence[tuple[str, str | None]]:
     """
     return [
         (attribute.type.dotted_string, _text(attribute.value))
-        for rdn in asn1.decode_der(_AnyName, frame(der)).rdns
+        for rdn in _parse_rdns(der)
         for attribute in rdn.as_list()
     ]
+
+
+def _parse_rdns(der: bytes) -> list[asn1.SetOf[Attribute]]:
+    try:
+        return [asn1.decode_der(_OneSetName, der).rdn]
+    except ValueError:
+        return asn1.decode_der(_AnyName, frame(der)).rdns
 
 
 def _text(value: asn1.TLV) -> str | None:

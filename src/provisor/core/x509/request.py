@@ -17,7 +17,7 @@ from provisor.core.names import Name
 from provisor.core.pem import parse_blocks
 from provisor.core.x509 import oids
 from provisor.core.x509.algorithms import find_scheme, is_signature_valid
-from provisor.core.x509.der import LenientExtension, Signed, frame
+from provisor.core.x509.der import LenientExtension, Signed, read
 from provisor.core.x509.extensions import parse_subject_alt_name
 from provisor.core.x509.name import parse_common_name
 from provisor.core.x509.spki import describe_spki
@@ -44,8 +44,11 @@ class _Attribute:
 
 
 @asn1.sequence
-class _Extensions:
-    extensions: list[LenientExtension]
+class _ExtensionRequest:
+    """The attribute of RFC 2985 section 5.4.2; others may have the same shape."""
+
+    type: x509.ObjectIdentifier
+    values: asn1.SetOf[list[LenientExtension]]
 
 
 class CertificateRequest(Struct, frozen=True):
@@ -73,7 +76,7 @@ def parse_csr_pem(text: str) -> CertificateRequest:
 def parse_csr(der: bytes) -> CertificateRequest:
     """Read a request. Raises `BadCSR`, also for a key on a curve nobody knows, and for one name extension too many."""
     try:
-        info = asn1.decode_der(Signed, der).content.parse(_RequestInfo)
+        info = read(asn1.decode_der(Signed, der).content, _RequestInfo)
         spki, subject = asn1.encode_der(info.spki), asn1.encode_der(info.subject)
         return CertificateRequest(
             der=der,
@@ -100,15 +103,22 @@ def _requested_names(attributes: list[asn1.TLV]) -> tuple[Name, ...]:
 
 
 def _requested_extensions(element: asn1.TLV) -> list[LenientExtension]:
-    # step-ca: an attribute that is no attribute is passed over, a request for extensions that is none is not.
     try:
-        attribute = element.parse(_Attribute)
+        request = read(element, _ExtensionRequest)
     except ValueError:
+        # step-ca: an attribute that is no attribute is passed over, a request for extensions that is none is not.
+        if _is_extension_request(element):
+            raise
         return []
-    values = attribute.values.as_list()
-    if attribute.type.dotted_string != oids.EXTENSION_REQUEST or not values:
-        return []
-    return asn1.decode_der(_Extensions, frame(asn1.encode_der(values[0]))).extensions
+    values = request.values.as_list()
+    return values[0] if values and request.type.dotted_string == oids.EXTENSION_REQUEST else []
+
+
+def _is_extension_request(element: asn1.TLV) -> bool:
+    try:
+        return read(element, _Attribute).type.dotted_string == oids.EXTENSION_REQUEST
+    except ValueError:
+        return False
 
 
 def verify_csr(request: CertificateRequest, *, allow_sha1: bool = False) -> None:

@@ -28,6 +28,7 @@ _NOT_FOR_US = {
 }
 _UNKNOWN = KeyInfo("unknown")
 _UNCOMPRESSED_POINT = 4
+_LARGEST_EXPONENT = 1 << 63
 
 
 def describe_spki(der: bytes) -> KeyInfo:
@@ -56,8 +57,10 @@ def describe_spki(der: bytes) -> KeyInfo:
 
 def _describe_rsa(bits: bytes) -> KeyInfo:
     key = asn1.decode_der(RSAPublicKey, bits)
-    if key.modulus <= 0 or key.exponent <= 0:
-        raise ValueError("an RSA modulus or exponent is not positive")
+    if key.modulus <= 0 or key.modulus % 2 == 0:
+        raise ValueError("an RSA modulus is positive and odd")
+    if not 3 <= key.exponent < _LARGEST_EXPONENT or key.exponent % 2 == 0:
+        raise ValueError("an RSA exponent is odd, at least 3 and of at most 63 bits")
     return KeyInfo("RSA", key.modulus.bit_length())
 
 

@@ -117,8 +117,7 @@ def _serial(text: str) -> int:
 
 def _issued(ca: Snapshot, issued: Issued, request: Request) -> Response:
     """201 with leaf, issuer, chain and the TLS settings (core-api 1.7)."""
-    request.fields["certificate"] = issued.certificate
-    request.fields["provisioner"] = issued.provisioner
+    request.fields["issued"] = issued
     leaf = _json_pem(issued.certificate)
     issuer, rest = _tail(ca)
     return Response(201, b'{"crt":' + leaf + b',"ca":' + issuer + b',"certChain":[' + leaf + rest)

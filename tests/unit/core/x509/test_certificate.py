@@ -88,6 +88,14 @@ def test_two_different_algorithms_are_malformed(lab: Lab) -> None:
         parse_certificate(assemble(encode_tbs(lab.draft()), bytes.fromhex("300a06082a8648ce3d040303"), b"x"))
 
 
+def test_the_default_of_critical_may_be_written_out(lab: Lab) -> None:
+    strange = Extension("1.2.3", critical=True, value=b"\x05\x00")
+    der = lab.leaf(with_extension(lab.draft(), strange)).der
+    oid, true, false = b"\x06\x02\x2a\x03", b"\x01\x01\xff", b"\x01\x01\x00"
+    leaf = parse_certificate(der.replace(oid + true, oid + false))
+    assert leaf.extensions[-1] == Extension("1.2.3", critical=False, value=b"\x05\x00")
+
+
 def test_another_version_is_malformed(lab: Lab) -> None:
     der = lab.leaf(without(lab.draft())).der
     with pytest.raises(Malformed, match="version"):

@@ -103,7 +103,7 @@ def swapped_signature() -> bytes:
         csr(ed448.Ed448PrivateKey.generate(), None),
         swapped_signature(),
         csr().replace(b"a.test", b"b.test"),
-        csr(RSA_KEY).replace(spki_der(RSA_KEY.public_key())[-20:-5], bytes(15)),
+        csr(RSA_KEY).replace(spki_der(RSA_KEY.public_key())[-20:-6], bytes(14)),
     ],
     ids=["PSS salt", "PSS hash of the mask", "SHA-224", "Ed448", "signature", "subject", "another key"],
 )

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import pytest
+from cryptography.hazmat import asn1
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa, x448, x25519
 
 from provisor.core.keys import AnyPublicKey, KeyInfo, describe_key, spki_der
+from provisor.core.x509.der import RSAPublicKey, SubjectPublicKeyInfo, embed
 from provisor.core.x509.spki import describe_spki
 
 
@@ -66,3 +68,26 @@ ED = spki_der(ed25519.Ed25519PrivateKey.generate().public_key())
 def test_a_key_that_cannot_be_read_is_refused(der: bytes) -> None:
     with pytest.raises(ValueError):  # noqa: PT011
         describe_spki(der)
+
+
+def rsa_spki(modulus: int, exponent: int) -> bytes:
+    bits = asn1.BitString(asn1.encode_der(RSAPublicKey(modulus=modulus, exponent=exponent)), 0)
+    algorithm = embed(bytes.fromhex("300d06092a864886f70d0101010500"))
+    return asn1.encode_der(SubjectPublicKeyInfo(algorithm=algorithm, key=bits))
+
+
+ODD = (1 << 2047) + 1
+
+
+def test_an_rsa_key_has_the_size_of_its_modulus() -> None:
+    assert describe_spki(rsa_spki(ODD, 3)) == KeyInfo("RSA", 2048)
+    assert describe_spki(rsa_spki(ODD // 2 | 1, 65537)) == KeyInfo("RSA", 2047)
+
+
+@pytest.mark.parametrize(
+    ("modulus", "exponent"),
+    [(ODD + 1, 3), (-ODD, 3), (0, 3), (ODD, 0), (ODD, 1), (ODD, 2), (ODD, -3), (ODD, 65536), (ODD, (1 << 63) + 1)],
+)
+def test_an_rsa_key_that_is_none_is_refused(modulus: int, exponent: int) -> None:
+    with pytest.raises(ValueError, match="RSA"):
+        describe_spki(rsa_spki(modulus, exponent))

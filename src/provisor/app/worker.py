@@ -1,0 +1,158 @@
+"""A worker: meets strangers, reads the store, and writes through the notary."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import final
+
+import msgspec
+
+from provisor.app.bundle import Bundle, build_snapshot, decode_bundle
+from provisor.app.identity import TLSIdentity
+from provisor.app.observe import open_observer
+from provisor.app.tasks import Ended, run_together
+from provisor.authority.snapshot import Snapshot
+from provisor.errors import Unavailable
+from provisor.notary.client import NotaryClient
+from provisor.ports import Ledger
+from provisor.server.application import Application, Authority
+from provisor.server.context import Context
+from provisor.server.control import (
+    ChildControl,
+    Drain,
+    Draining,
+    Listen,
+    ListenerSpec,
+    Ready,
+    Reload,
+    Reloaded,
+    Unlisten,
+)
+from provisor.server.exchange import Site
+from provisor.server.limits import ConnectionLimits, Connections
+from provisor.server.listener import Listener, raise_file_limit
+from provisor.server.routes import API, PLAIN
+from provisor.server.tls import ClientAuthorities, ServerLeaf, TLSEndpoint
+from provisor.storage.reader import SQLiteReader
+
+_decode_identity = msgspec.msgpack.Decoder(TLSIdentity).decode
+_IDENTITY_RETRY_SECONDS = 60.0
+
+
+async def fetch_bundle(notary: NotaryClient) -> Bundle:
+    """The configuration in force. Raises `Unavailable`."""
+    return decode_bundle(await notary.call("bundle", b""))
+
+
+async def fetch_identity(notary: NotaryClient) -> TLSIdentity:
+    return _decode_identity(await notary.call("identity", b""))
+
+
+def open_ledger(bundle: Bundle, notary: NotaryClient) -> Ledger:
+    """The store's file where there is one; else the notary answers."""
+    return notary if bundle.store is None else SQLiteReader(bundle.store)
+
+
+@final
+class Worker:
+    """One worker process. `run` ends when the supervisor says so, or is gone."""
+
+    def __init__(self, control: ChildControl) -> None:
+        self._control = control
+        self._start = control.start
+        self._notary = NotaryClient(control.start.notary)
+        self._listeners: dict[ListenerSpec, Listener] = {}
+
+    async def run(self) -> int:
+        bundle = await fetch_bundle(self._notary)
+        self._identity = await fetch_identity(self._notary)
+        self._ledger = open_ledger(bundle, self._notary)
+        snapshot = build_snapshot(bundle, self._notary, self._ledger)
+        self._authority = Authority(snapshot, self._refresh)
+        observer = open_observer(self._start, snapshot)
+        context = Context(snapshot.config.provisor.limits, observer)
+        limits = ConnectionLimits.of(snapshot.config.provisor.limits)
+        raise_file_limit(limits.connections + 256)
+        self._connections = Connections(limits, on_refusal=observer.refused_connection)
+        self._api = Application(self._authority, context, API)
+        self._plain = Application(self._authority, context, PLAIN)
+        self._endpoint = TLSEndpoint(snapshot.config.tls, self._leaf(), _clients(snapshot))
+        self._observer = observer
+        for spec, sock in zip(self._start.listeners, self._control.sockets, strict=True):
+            await self._listen(spec, sock)
+        self._control.send(Ready(epoch=snapshot.epoch))
+        return await run_together(self._obey(), self._keep_identity())
+
+    def _leaf(self) -> ServerLeaf:
+        return ServerLeaf(self._identity.chain, self._identity.key)
+
+    async def _listen(self, spec: ListenerSpec, sock: socket.socket) -> None:
+        app, endpoint = (self._api, self._endpoint) if spec.name == "https" else (self._plain, None)
+        site = Site(app, self._connections, report=self._observer.failed)
+        listener = self._listeners[spec] = Listener(sock, site, endpoint)
+        await listener.start()
+
+    async def _obey(self) -> None:
+        """The supervisor's commands, until it is gone."""
+        while True:
+            received = await self._control.next_command()
+            if received is None:
+                raise Ended(1)
+            command, sockets = received
+            match command:
+                case Reload():
+                    await self._refresh()
+                    self._control.send(Reloaded(epoch=self._authority.current.epoch))
+                case Listen(listener=spec):
+                    await self._listen(spec, sockets[0])
+                case Unlisten(listener=spec):
+                    if found := self._listeners.pop(spec, None):
+                        found.stop()
+                case Drain():
+                    await self._drain()
+                case _:
+                    pass
+
+    async def _refresh(self) -> None:
+        """Take over the configuration in force, and with it the TLS settings. Raises `Unavailable`."""
+        bundle = await fetch_bundle(self._notary)
+        if bundle.epoch <= self._authority.current.epoch:
+            return
+        self._identity = await fetch_identity(self._notary)
+        snapshot = build_snapshot(bundle, self._notary, self._ledger)
+        self._endpoint.replace(options=snapshot.config.tls, leaf=self._leaf(), clients=_clients(snapshot))
+        self._observer.reconfigure(snapshot)
+        self._authority.replace(snapshot)
+
+    async def _drain(self) -> None:
+        for listener in self._listeners.values():
+            listener.stop()
+        self._control.send(Draining())
+        await self._connections.drain()
+        self._observer.close()
+        raise Ended(0)
+
+    async def _keep_identity(self) -> None:
+        """Have the CA's own certificate renewed in time; the notary decides which one is in force."""
+        while True:
+            now = self._authority.current.clock().timestamp()
+            await asyncio.sleep(max(1.0, self._identity.renew_at - now))
+            newer = await self._try_identity()
+            if newer is None or newer.serial == self._identity.serial:
+                await asyncio.sleep(_IDENTITY_RETRY_SECONDS)
+                continue
+            self._identity = newer
+            self._endpoint.replace(leaf=self._leaf())
+
+    async def _try_identity(self) -> TLSIdentity | None:
+        try:
+            return await fetch_identity(self._notary)
+        except Unavailable as error:
+            self._observer.note(f"own certificate not renewed: {error.detail}")
+            return None
+
+
+def _clients(snapshot: Snapshot) -> ClientAuthorities:
+    """A client's chain may end in a root or in an issuer of ours, so that it may send its leaf alone."""
+    return ClientAuthorities((*(root.der for root in snapshot.roots), *snapshot.issuer.chain))

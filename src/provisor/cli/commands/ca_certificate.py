@@ -1,0 +1,194 @@
+"""`ca certificate` and `ca sign`: a certificate for a new key, and for a request that exists."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+
+from msgspec import UNSET
+
+from provisor.cli import exits, files, newkey, output, tokens, userdata
+from provisor.cli.commands import common
+from provisor.cli.exits import CommandError
+from provisor.cli.grammar import Call, command, texts, unbuilt
+from provisor.cli.times import time_flag
+from provisor.cli.tokens import Credential, Wish
+from provisor.client.ca import CAClient, chain_of
+from provisor.client.csr import csr_fingerprint, csr_pem, make_csr
+from provisor.core.keys import PrivateKey
+from provisor.core.names import classify_sans
+from provisor.core.pem import encode_private_key, parse_blocks
+from provisor.core.x509.request import CertificateRequest, parse_csr, verify_csr
+from provisor.errors import BadCSR, Unencodable
+from provisor.wire.api import SignRequest
+
+_CERTIFICATE_FLAGS = (
+    texts("san", metavar="dns|ip|email|uri", help="a name for the certificate; may be repeated"),
+    *common.ATTESTATION,
+    common.SET,
+    common.SET_FILE,
+    common.CA_CONFIG,
+    common.CA_URL,
+    common.ROOT,
+    common.TOKEN,
+    common.CONTEXT,
+    common.PROVISIONER,
+    common.PROVISIONER_PASSWORD,
+    common.KTY,
+    common.CURVE,
+    common.SIZE,
+    common.NOT_AFTER,
+    common.NOT_BEFORE,
+    common.FORCE,
+    common.OFFLINE,
+    common.PASSWORD,
+    common.CONSOLE,
+    common.KMS,
+    *common.X5C,
+    unbuilt("x5c-chain"),
+    *common.NEBULA,
+    *common.ACME,
+    common.K8SSA,
+)
+
+_SIGN_FLAGS = (
+    common.TOKEN,
+    common.PROVISIONER,
+    common.PROVISIONER_PASSWORD,
+    common.NOT_BEFORE,
+    common.NOT_AFTER,
+    common.SET,
+    common.SET_FILE,
+    common.FORCE,
+    common.OFFLINE,
+    common.PASSWORD,
+    common.CONSOLE,
+    common.KMS,
+    *common.X5C,
+    unbuilt("x5c-chain"),
+    *common.NEBULA,
+    *common.ACME,
+    common.K8SSA,
+    common.CA_CONFIG,
+    common.CA_URL,
+    common.ROOT,
+    common.CONTEXT,
+)
+
+
+@command("ca certificate", usage="<subject> <crt-file> <key-file>", flags=_CERTIFICATE_FLAGS, least=3, most=3)
+def certificate(call: Call) -> None:
+    """generate a new private key and certificate
+
+    The certificate file gets the certificate and its intermediates, the key file the unencrypted key.
+    """
+    subject, crt_file, key_file = call.arguments
+    _refuse_offline(call)
+    if _same_file(crt_file, key_file):
+        raise CommandError(f"the certificate and the key cannot both be written to {crt_file}")
+    names = call.texts("san")
+    if call.text("token"):
+        credential = tokens.read_credential(call.text("token"))
+    else:
+        subject = subject or tokens.ask_subject()
+        wish = Wish(purpose="sign", subject=subject, names=names or (subject,))
+        credential = tokens.read_credential(tokens.new_token(call, wish))
+    tokens.check_key_holder(credential.claims)
+    if call.text("token") and names:
+        raise exits.exclusive_flags("token", "san")
+    if credential.claims.sub.lower() != subject.lower():
+        raise CommandError(f"token subject '{credential.claims.sub}' and argument '{subject}' do not match")
+    key = newkey.generate_for(call)
+    csr = _make_csr(key, credential, names)
+    with tokens.client_for(call, credential) as client:
+        for path in (crt_file, key_file):
+            files.check_writable(path, force=call.switch("force"))
+        _issue(call, client, csr_pem(csr), credential, crt_file)
+    content = encode_private_key(key, random=secrets.token_bytes)
+    files.write_file(key_file, content, 0o600, force=True)
+    output.done("Certificate", crt_file)
+    output.done("Private Key", key_file)
+
+
+def _same_file(one: str, other: str) -> bool:
+    """One name twice; a device may well be given twice."""
+    return one == other and not one.startswith("/dev/")
+
+
+def _refuse_offline(call: Call) -> None:
+    if not call.switch("offline"):
+        return
+    if call.text("token"):
+        raise exits.incompatible_flags("offline", "token")
+    raise exits.not_built("offline")
+
+
+def _make_csr(key: PrivateKey, credential: Credential, names: Sequence[str]) -> bytes:
+    """Common name: the token's subject; names: those of the flags and those of the token."""
+    claims = credential.claims
+    wanted = [*names, *(name for name in claims.sans or () if name not in names)]
+    try:
+        return make_csr(key, claims.sub, classify_sans(wanted))
+    except Unencodable as error:
+        raise CommandError(f"error creating certificate request: {error.detail}") from error
+
+
+def _issue(call: Call, client: CAClient, csr: str, credential: Credential, crt_file: str) -> None:
+    """Request the certificate and write it with its intermediates. The file was asked about before."""
+    not_after, not_before = time_flag(call, "not-after"), time_flag(call, "not-before")
+    data = userdata.encode_user_data(call)
+    request = SignRequest(
+        csr=csr,
+        ott=credential.text,
+        not_after=not_after,
+        not_before=not_before,
+        template_data=UNSET if data is None else data,
+    )
+    chain = chain_of(client.sign(request))
+    files.write_file(crt_file, "".join(chain).encode(), 0o600, force=True)
+
+
+@command("ca sign", usage="<csr-file> <crt-file>", flags=_SIGN_FLAGS, least=2, most=2)
+def sign(call: Call) -> None:
+    """sign a certificate signing request"""
+    csr_file, crt_file = call.arguments
+    _refuse_offline(call)
+    request = _read_csr(csr_file)
+    if call.text("token"):
+        credential = tokens.read_credential(call.text("token"), where="error parsing flag '--token': ")
+    else:
+        subject = request.common_name or tokens.ask_subject()
+        wish = Wish(
+            purpose="sign",
+            subject=subject,
+            names=[name.value for name in request.names] or (subject,),
+            csr_fingerprint=csr_fingerprint(request.der),
+        )
+        credential = tokens.read_credential(tokens.new_token(call, wish))
+    tokens.check_key_holder(credential.claims)
+    subject = credential.claims.sub
+    if request.common_name.lower() != subject.lower():
+        raise CommandError(f"token subject '{subject}' and CSR CommonName '{request.common_name}' do not match")
+    with tokens.client_for(call, credential) as client:
+        files.check_writable(crt_file, force=call.switch("force"))
+        _issue(call, client, csr_pem(request.der), credential, crt_file)
+    output.done("Certificate", crt_file)
+
+
+def _read_csr(path: str) -> CertificateRequest:
+    """One request, in PEM or DER, signed by its own key. Raises `CommandError`."""
+    content = files.read_pem_file(path)
+    if b"-----BEGIN " in content:
+        blocks = parse_blocks(content)
+        if len(blocks) != 1:
+            many = "more than one PEM encoded block" if blocks else "no PEM encoded block"
+            raise CommandError(f"error decoding {path}: contains {many}")
+        if blocks[0].label not in ("CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST"):
+            raise CommandError(f"error parsing {path}: file is not a certificate request")
+        content = blocks[0].der
+    try:
+        request = parse_csr(content)
+        verify_csr(request)
+    except BadCSR as error:
+        raise CommandError(f"error parsing {path}: {error.detail}") from error
+    return request

@@ -1,0 +1,1 @@
+"""The one process that holds the keys and writes: it checks, signs and records."""

@@ -1,0 +1,234 @@
+"""Gate, sign, commit: what the notary does with entries, without any waiting of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Final, final
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from msgspec import Struct
+
+from provisor.core.x509.check import ParsedTBS
+from provisor.core.x509.crl import assemble_crl
+from provisor.core.x509.draft import assemble
+from provisor.errors import Forbidden, NotSupported, ProvisorError, Unavailable
+from provisor.notary import gate
+from provisor.notary.keyring import GateRules, Keyring, SigningIssuer
+from provisor.ports import Entry, EntryID, IssuerID, MetaIs, Outcome, PutIssuer, PutMeta, StoreHealth, ToSign, Write
+from provisor.storage.base import SignedCertificate, Store, StoreFailed
+
+UNKNOWN: Final = "unknown"
+"""Status of an entry whose commit failed so that nobody can tell; never leaves `submit`, which raises."""
+
+_PROBE_SECONDS: Final = 10
+_NO_KEY: Final = "issuer is not in the keyring"
+
+
+class Admitted(Struct, frozen=True):
+    """An entry whose certificate may be signed."""
+
+    entry: Entry
+    sign: ToSign
+    parsed: ParsedTBS
+    signing: SigningIssuer
+
+    @property
+    def costly(self) -> bool:
+        return self.signing.signer.costly
+
+
+@final
+class NotaryCore:
+    """The store's only writer, and the keys. Used from one thread, but for `sign` and `sign_list`."""
+
+    def __init__(self, store: Store, *, clock: Callable[[], datetime], random: Callable[[int], bytes]) -> None:
+        """Signs nothing until `install`."""
+        self.store = store
+        self._clock = clock
+        self._random = random
+        self._keyring: Keyring = {}
+        self._rules = GateRules()
+        self._failure = ""
+        self._written_at = 0
+
+    def install(self, keyring: Keyring, rules: GateRules) -> int:
+        """Use these keys and rules from now on, under a new epoch, which is returned.
+
+        Entries of an older epoch are refused from the same commit on; issuers that are active in the
+        store and not among these become retiring. Raises `Unavailable`, then nothing has changed.
+        """
+        epoch = self.store.health().epoch
+        gone = [r for r in self.store.issuers() if r.state == "active" and r.id not in keyring]
+        writes: list[Write] = [PutIssuer(record.id, record.certificate, "retiring") for record in gone]
+        writes += [PutIssuer(id_, s.issuer.certificate.der, s.state) for id_, s in keyring.items()]
+        entry = Entry(
+            id=self._generate_id(),
+            guards=(MetaIs("epoch", str(epoch) if epoch else None),),
+            writes=(*writes, PutMeta("epoch", str(epoch + 1))),
+        )
+        (outcome,) = self.commit([entry], [None])
+        if not outcome.committed:
+            raise Unavailable(f"configuration not recorded: {outcome.status} {outcome.guard}{outcome.reason}")
+        self._keyring, self._rules = dict(keyring), rules
+        return epoch + 1
+
+    def process(self, entries: Sequence[Entry]) -> list[Outcome]:
+        """Everything at once, costly keys too, here and now. Of entries with the same id the first counts."""
+        outcomes: dict[int, Outcome] = {}
+        kept: list[tuple[int, Entry, SignedCertificate | None]] = []
+        for index, (entry, verdict) in enumerate(zip(entries, self.examine(entries), strict=True)):
+            result = self._try_to_sign(verdict) if isinstance(verdict, Admitted) else verdict
+            if isinstance(result, Outcome):
+                outcomes[index] = result
+            else:
+                kept.append((index, entry, result))
+        committed = self.commit([entry for _, entry, _ in kept], [signed for _, _, signed in kept])
+        outcomes |= {index: outcome for (index, _, _), outcome in zip(kept, committed, strict=True)}
+        return [outcomes[index] for index in range(len(entries))]
+
+    # -- the steps ------------------------------------------------------------------------------
+
+    def examine(self, entries: Sequence[Entry]) -> list[Outcome | Admitted | None]:
+        """Before any key is used: what is decided already, what may be signed, None for what only is written.
+
+        The guards are looked at here too, so that a replay costs no signature.
+        """
+        now = self._clock()
+        try:
+            self._recover()
+            verdicts = self.store.precheck(entries, now=int(now.timestamp()))
+        except StoreFailed as failure:
+            self._failure = failure.detail
+            return [_unavailable(entry.id, failure.detail) for entry in entries]
+        return [
+            self._admit(entry, now) if verdict is None else verdict
+            for entry, verdict in zip(entries, verdicts, strict=True)
+        ]
+
+    def sign(self, admitted: Admitted) -> SignedCertificate:
+        """Use the key. May be called from another thread for a costly one.
+
+        Raises `NotSupported` or `Unavailable`; `failed_outcome` puts it into words.
+        """
+        issuer, sign, parsed = admitted.signing.issuer, admitted.sign, admitted.parsed
+        signature = admitted.signing.signer.sign(sign.tbs, issuer.signature_algorithm)
+        der = assemble(sign.tbs, issuer.signature_algorithm, signature)
+        if admitted.costly:
+            _verify_certificate(der, issuer.certificate.der)
+        return SignedCertificate(der, int(parsed.not_before.timestamp()), int(parsed.not_after.timestamp()))
+
+    def commit(self, entries: Sequence[Entry], certificates: Sequence[SignedCertificate | None]) -> list[Outcome]:
+        """One durable transaction. If it fails, the store is reopened and the outcomes looked up there."""
+        if not entries:
+            return []
+        now = int(self._clock().timestamp())
+        try:
+            self._recover()
+            outcomes = self.store.commit(entries, certificates, now=now)
+        except StoreFailed as failure:
+            self._failure = failure.detail
+            return self._settle(entries, failure)
+        self._written_at = now
+        return outcomes
+
+    def sign_list(self, issuer: IssuerID, tbs: bytes) -> bytes:
+        """The DER of a CRL. Raises `Forbidden` if these bytes are none of this issuer, `Unavailable`."""
+        signing = self.find_signing(issuer)
+        if signing is None:
+            raise Forbidden(_NO_KEY)
+        gate.check_crl(tbs, signing.issuer, self._rules, self._clock())
+        signature = signing.signer.sign(tbs, signing.issuer.signature_algorithm)
+        der = assemble_crl(tbs, signing.issuer, signature)
+        if signing.signer.costly:
+            _verify_crl(der, signing)
+        return der
+
+    def find_signing(self, issuer: IssuerID) -> SigningIssuer | None:
+        """An issuer of the keyring in force."""
+        return self._keyring.get(issuer)
+
+    # -- health ---------------------------------------------------------------------------------
+
+    def health(self) -> StoreHealth:
+        """Whether the store takes writes, tried out if nobody has written lately. Raises nothing."""
+        now = int(self._clock().timestamp())
+        try:
+            if self._failure or abs(now - self._written_at) >= _PROBE_SECONDS:
+                self._recover()
+                self.store.touch(now=now)
+                self._written_at = now
+                self._failure = ""
+            return self.store.health()
+        except StoreFailed as failure:
+            self._failure = failure.detail
+            return StoreHealth(writable=False, high_water=0, epoch=0, reason=failure.detail)
+
+    def _recover(self) -> None:
+        """After a failure the old connection is done with: what its fsync did not write, it would not write again."""
+        if self._failure:
+            self.store.reopen()
+            self._failure = ""
+
+    def _settle(self, entries: Sequence[Entry], failure: StoreFailed) -> list[Outcome]:
+        if not failure.uncertain:
+            return [_unavailable(entry.id, failure.detail) for entry in entries]
+        try:
+            self._recover()
+            found = [self.store.find_outcome(entry.id) for entry in entries]
+        except StoreFailed as again:
+            self._failure = again.detail
+            return [Outcome(entry.id, UNKNOWN, reason=again.detail) for entry in entries]
+        return [
+            outcome or _unavailable(entry.id, failure.detail) for entry, outcome in zip(entries, found, strict=True)
+        ]
+
+    def _admit(self, entry: Entry, now: datetime) -> Outcome | Admitted | None:
+        sign = entry.sign
+        if sign is None:
+            return None
+        signing = self._keyring.get(sign.issuer)
+        if signing is None:
+            return Outcome(entry.id, "rejected", reason=_NO_KEY)
+        try:
+            parsed = gate.check_entry(entry, sign, signing, self._rules, now)
+        except ProvisorError as error:
+            return Outcome(entry.id, "rejected", reason=error.detail)
+        except Exception as error:  # noqa: BLE001 - whatever these bytes do to a parser, they do to this entry alone
+            return Outcome(entry.id, "rejected", reason=f"cannot be checked: {type(error).__name__}")
+        return Admitted(entry, sign, parsed, signing)
+
+    def _try_to_sign(self, admitted: Admitted) -> SignedCertificate | Outcome:
+        try:
+            return self.sign(admitted)
+        except ProvisorError as error:
+            return failed_outcome(admitted.entry.id, error)
+
+    def _generate_id(self) -> EntryID:
+        return int(self._clock().timestamp() * 1000).to_bytes(6, "big") + self._random(10)
+
+
+def failed_outcome(entry: EntryID, error: ProvisorError) -> Outcome:
+    """What becomes of an entry whose certificate the key did not sign."""
+    if isinstance(error, NotSupported):
+        return Outcome(entry, "rejected", reason=error.detail)
+    return _unavailable(entry, error.detail)
+
+
+def _unavailable(entry: EntryID, reason: str) -> Outcome:
+    return Outcome(entry, "unavailable", reason=reason)
+
+
+def _verify_certificate(der: bytes, issuer: bytes) -> None:
+    """A key that is elsewhere, or computes long, is not believed. Raises `Unavailable`."""
+    try:
+        x509.load_der_x509_certificate(der).verify_directly_issued_by(x509.load_der_x509_certificate(issuer))
+    except (InvalidSignature, ValueError, TypeError) as error:
+        raise Unavailable(f"the key made a signature that does not verify: {type(error).__name__}") from error
+
+
+def _verify_crl(der: bytes, signing: SigningIssuer) -> None:
+    key = x509.load_der_x509_certificate(signing.issuer.certificate.der).public_key()
+    if not x509.load_der_x509_crl(der).is_signature_valid(key):  # type: ignore[arg-type]  # checked when the issuer was made
+        raise Unavailable("the key made a signature that does not verify")

@@ -1,0 +1,159 @@
+"""A notary with a small authority, inline or behind its socket, and hands on everything around it."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import secrets
+import socket
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+from msgspec.structs import replace
+from support.entries import entry, spend, to_sign
+from support.x509_lab import NOW, Lab
+
+from provisor.core.keys import PublicKey
+from provisor.core.x509.draft import Draft, encode_tbs
+from provisor.errors import Unavailable
+from provisor.kms.soft import SoftSigner
+from provisor.notary.inline import InlineNotary
+from provisor.notary.keyring import GateRules, SigningIssuer
+from provisor.notary.link import LinkNotary
+from provisor.notary.notary import NotaryCore
+from provisor.notary.server import Call, LinkServer
+from provisor.notary.signers import PoolLimits
+from provisor.ports import Entry, Epoch, Guard, Ledger, Notary, NotRevoked, ToSign, Unspent, Write
+from provisor.storage.base import Store
+from provisor.storage.sqlite import MEMORY, SQLiteStore
+
+
+class CountingSigner:
+    """A key in memory that counts its signatures, and can be made slow, broken or a liar."""
+
+    def __init__(self, signer: SoftSigner, *, costly: bool = False) -> None:
+        self._signer = signer
+        self.costly = costly
+        self.count = 0
+        self.failing = False
+        self.lying = False
+        self.may_go_on = threading.Event()
+        self.may_go_on.set()
+
+    @property
+    def public_key(self) -> PublicKey:
+        return self._signer.public_key
+
+    @property
+    def signature_algorithms(self) -> tuple[bytes, ...]:
+        return self._signer.signature_algorithms
+
+    def sign(self, data: bytes, signature_algorithm: bytes) -> bytes:
+        self.count += 1
+        if not self.may_go_on.wait(10):
+            raise TimeoutError
+        if self.failing:
+            raise Unavailable("the device is unplugged")
+        return self._signer.sign(data + b"!" if self.lying else data, signature_algorithm)
+
+
+class Client(Notary, Ledger, Protocol):
+    """What a worker holds when the store is in memory."""
+
+
+class World:
+    """One notary process, as far as a test can tell. `now` is its clock."""
+
+    def __init__(self, store: Store, *, costly: bool = False, pool_limits: PoolLimits | None = None) -> None:
+        self.now = NOW
+        self.lab = Lab()
+        self.signer = CountingSigner(SoftSigner(self.lab.intermediate.key), costly=costly)
+        self.store = store
+        self.core = NotaryCore(store, clock=self._clock, random=secrets.token_bytes)
+        self.inline = InlineNotary(self.core, pool_limits=pool_limits)
+        self.epoch = self.install()
+        self._serials = itertools.count(1 << 100)
+
+    def _clock(self) -> datetime:
+        return self.now
+
+    def install(self, rules: GateRules | None = None, *, state: str = "active") -> int:
+        keyring = {self.lab.issuer.id: SigningIssuer(self.lab.issuer, self.signer, state)}
+        self.epoch = self.inline.install(keyring, rules or GateRules())
+        return self.epoch
+
+    def to_sign(self, *, predecessor: int | None = None, change: Callable[[Draft], Draft] = lambda d: d) -> ToSign:
+        draft = change(replace(self.lab.draft(), serial=next(self._serials)))
+        request = to_sign(draft.serial, issuer=self.lab.issuer.id, predecessor=predecessor)
+        return replace(request, tbs=encode_tbs(draft))
+
+    def issue(
+        self, token: str = "", *writes: Write, guards: tuple[Guard, ...] = (), sign: ToSign | None = None
+    ) -> Entry:
+        """An entry as the authority makes it."""
+        tokens: tuple[Write, ...] = (spend(token),) if token else ()
+        unspent: tuple[Guard, ...] = (Unspent(token),) if token else ()
+        return entry(
+            *tokens, *writes, guards=(*unspent, *guards, Epoch(self.epoch)), sign=sign or self.to_sign(), event=b"{}"
+        )
+
+    def renew(self, predecessor: int) -> Entry:
+        return self.issue(
+            guards=(NotRevoked(self.lab.issuer.id, predecessor),), sign=self.to_sign(predecessor=predecessor)
+        )
+
+
+class Server:
+    """The notary's socket. `kill` is what kill -9 looks like from outside; `start` is the next process."""
+
+    def __init__(self, path: Path, calls: dict[str, Call] | None = None, *, user: int | None = None) -> None:
+        self.path = path
+        self._calls = calls
+        self._user = user
+        self._listening = socket.socket(socket.AF_UNIX)
+        self._listening.bind(str(path))
+        self._listening.listen(64)
+        self._link: LinkServer | None = None
+
+    async def start(self, notary: InlineNotary) -> None:
+        self._link = LinkServer(notary, calls=self._calls, user=self._user)
+        await self._link.start(self._listening.dup())
+
+    def kill(self) -> None:
+        """The connections break; what was read and not answered is never answered."""
+        if self._link is not None:
+            link, self._link = self._link, None
+            link.close_now()
+
+    async def stop(self) -> None:
+        if self._link is not None:
+            await self._link.stop()
+        self._listening.close()
+
+
+@asynccontextmanager
+async def inline_client(world: World, _: Path) -> AsyncIterator[tuple[Notary, Ledger]]:
+    yield world.inline, world.inline.ledger
+    world.inline.close()
+
+
+@asynccontextmanager
+async def socket_client(world: World, folder: Path) -> AsyncIterator[tuple[Notary, Ledger]]:
+    server = Server(folder / "notary")
+    await server.start(world.inline)
+    client = LinkNotary(server.path)
+    yield client, client
+    client.close()
+    await server.stop()
+    world.inline.close()
+
+
+Clients = Callable[[World, Path], Awaitable[None]]
+
+
+def open_store(kind: str, folder: Path) -> SQLiteStore:
+    return SQLiteStore.open(MEMORY if kind == "memory" else folder / "ca.db")
