@@ -9,6 +9,7 @@ import os
 import stat
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Final, TypeVar, final
 
@@ -40,20 +41,23 @@ LARGEST_FILE: Final = 4 * 1024 * 1024
 class StartRefused(ConfigError):
     """Why the CA does not start: every fault, the one the reference would name first in front."""
 
-    def __init__(self, faults: Sequence[Fault]) -> None:
+    def __init__(self, faults: Sequence[Fault], *, unreadable: bool = False) -> None:
+        """`unreadable`: ca.json itself could not be read, so that nothing else was looked at."""
         super().__init__(faults[0].pointer, faults[0].text)
         self.faults = tuple(faults)
+        self.unreadable = unreadable
 
 
 @final
 class Startup(Struct, frozen=True):
     """A configuration that may be served.
 
-    `source` is ca.json without its password, `store` the SQLite file or None for memory.
+    `original` is ca.json, `source` the same without its password, `store` the SQLite file or None for memory.
     Certificates are DER. `warnings` do not stop the start.
     """
 
     path: str
+    original: bytes
     source: bytes
     config: CAConfig
     chain: tuple[bytes, ...]
@@ -66,13 +70,21 @@ class Startup(Struct, frozen=True):
     warnings: tuple[Fault, ...]
 
 
-def load_startup(path: str, password: Secret | None, now: datetime, *, strict: bool = False) -> Startup:
-    """Everything a start reads. Raises `StartRefused` with all faults, `PasswordNeeded` for a key nobody can open."""
-    data = _read(path)
-    loaded = load_config(data, where=path, strict=strict)
+def load_startup(
+    path: str, password: Secret | None, now: datetime, *, strict: bool = False, shown: str = ""
+) -> Startup:
+    """Everything a start reads; `shown` is how texts call the file.
+
+    Raises `StartRefused` with all faults, `PasswordNeeded` for a key nobody can open.
+    """
+    try:
+        data = _read(path)
+    except ConfigError as error:
+        raise StartRefused([Fault("", error.reason, fatal=True)], unreadable=True) from error
+    loaded = load_config(data, where=shown or path, strict=strict)
     fatal = [fault for fault in loaded.faults if fault.fatal]
     if fatal:
-        raise StartRefused(fatal)
+        raise StartRefused(fatal, unreadable=not loaded.document)
     found = _Findings()
     config = loaded.config
     roots = found.attempt("$.root", lambda: _load_certificates(config.root)) or ()
@@ -92,6 +104,7 @@ def load_startup(path: str, password: Secret | None, now: datetime, *, strict: b
     warnings = [*loaded.warnings, *_trust_warnings(chain, roots), *_disabled(registry)]
     return Startup(
         path=path,
+        original=data,
         source=_without_password(loaded.document),
         config=config,
         chain=chain,
@@ -179,8 +192,8 @@ def _build_registry(config: CAConfig) -> Registry:
 
 def _check_key(issuer: Issuer, signer: Signer) -> None:
     if spki_der(signer.public_key) != issuer.certificate.spki:
-        text = "authority.GetTLSCertificate: error creating certificate: x509: provided PrivateKey doesn't match parent's PublicKey"
-        raise ConfigError("$.key", text)
+        cause = "x509: provided PrivateKey doesn't match parent's PublicKey"
+        raise ConfigError("$.key", f"authority.GetTLSCertificate: error creating certificate: {cause}")
     if not issuer.certificate.is_ca:
         raise ConfigError("$.crt", "the issuer certificate is not a CA certificate")
 
@@ -211,7 +224,7 @@ def _check_dates(issuer: Issuer, now: datetime) -> None:
 def _trust_warnings(chain: Sequence[bytes], roots: Sequence[bytes]) -> list[Fault]:
     """step-ca: a chain that leads to none of the roots starts all the same; say so."""
     certificates = [parse_certificate(der) for der in chain]
-    for below, above in zip(certificates, certificates[1:], strict=False):
+    for below, above in pairwise(certificates):
         if not is_issued_by(below, above):
             return [Fault("$.crt", f"{_named(below)} is not issued by the certificate that follows it", fatal=False)]
     last = certificates[-1]

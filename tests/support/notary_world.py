@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import secrets
 import socket
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
 
 from msgspec.structs import replace
 from support.entries import entry, spend, to_sign
@@ -27,8 +25,22 @@ from provisor.notary.link import LinkNotary
 from provisor.notary.notary import NotaryCore
 from provisor.notary.server import Call, LinkServer
 from provisor.notary.signers import PoolLimits
-from provisor.ports import Entry, Epoch, Guard, Ledger, Notary, NotRevoked, ToSign, Unspent, Write
-from provisor.storage.base import Store
+from provisor.ports import (
+    Entry,
+    EntryID,
+    Epoch,
+    Guard,
+    IssuerRecord,
+    Ledger,
+    Notary,
+    NotRevoked,
+    Outcome,
+    StoreHealth,
+    ToSign,
+    Unspent,
+    Write,
+)
+from provisor.storage.base import SignedCertificate, Store, StoreFailed
 from provisor.storage.sqlite import MEMORY, SQLiteStore
 
 
@@ -61,8 +73,52 @@ class CountingSigner:
         return self._signer.sign(data + b"!" if self.lying else data, signature_algorithm)
 
 
-class Client(Notary, Ledger, Protocol):
-    """What a worker holds when the store is in memory."""
+class HookedStore:
+    """A store at whose commits something happens: before it, after it, or instead of it."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.before_commit: Callable[[], None] = lambda: None
+        self.after_commit: Callable[[], None] = lambda: None
+        self.reopening_fails = False
+        self.batches: list[int] = []
+
+    def precheck(self, entries: Sequence[Entry], *, now: int) -> list[Outcome | None]:
+        return self._store.precheck(entries, now=now)
+
+    def commit(
+        self, entries: Sequence[Entry], certificates: Sequence[SignedCertificate | None], *, now: int
+    ) -> list[Outcome]:
+        self.batches.append(len(entries))
+        self.before_commit()
+        outcomes = self._store.commit(entries, certificates, now=now)
+        self.after_commit()
+        return outcomes
+
+    def find_outcome(self, entry: EntryID) -> Outcome | None:
+        return self._store.find_outcome(entry)
+
+    def issuers(self) -> list[IssuerRecord]:
+        return self._store.issuers()
+
+    def health(self) -> StoreHealth:
+        return self._store.health()
+
+    def touch(self, *, now: int) -> None:
+        self.before_commit()
+        self._store.touch(now=now)
+
+    def reopen(self) -> None:
+        if self.reopening_fails:
+            raise StoreFailed("still broken", uncertain=False)
+        self._store.reopen()
+
+    def close(self) -> None:
+        self._store.close()
+
+    @property
+    def ledger(self) -> Ledger:
+        return self._store.ledger
 
 
 class World:
@@ -72,8 +128,8 @@ class World:
         self.now = NOW
         self.lab = Lab()
         self.signer = CountingSigner(SoftSigner(self.lab.intermediate.key), costly=costly)
-        self.store = store
-        self.core = NotaryCore(store, clock=self._clock, random=secrets.token_bytes)
+        self.store = HookedStore(store)
+        self.core = NotaryCore(self.store, clock=self._clock, random=secrets.token_bytes)
         self.inline = InlineNotary(self.core, pool_limits=pool_limits)
         self.epoch = self.install()
         self._serials = itertools.count(1 << 100)
@@ -127,7 +183,10 @@ class Server:
         """The connections break; what was read and not answered is never answered."""
         if self._link is not None:
             link, self._link = self._link, None
-            link.close_now()
+            if link._server is not None:
+                link._server.close()
+            for connection in list(link._connections):
+                connection.abort()
 
     async def stop(self) -> None:
         if self._link is not None:
@@ -150,9 +209,6 @@ async def socket_client(world: World, folder: Path) -> AsyncIterator[tuple[Notar
     client.close()
     await server.stop()
     world.inline.close()
-
-
-Clients = Callable[[World, Path], Awaitable[None]]
 
 
 def open_store(kind: str, folder: Path) -> SQLiteStore:

@@ -25,7 +25,8 @@ from provisor.startup import Startup
 class Bundle(Struct, frozen=True):
     """`source` is ca.json without its password; certificates are DER; `started` is unix seconds.
 
-    `store` is the file that readers open, None where they ask the notary.
+    `retiring` are issuers that sign no more but whose certificates may still be renewed. `store` is
+    the file that readers open, None where they ask the notary.
     """
 
     epoch: int
@@ -34,11 +35,12 @@ class Bundle(Struct, frozen=True):
     chain: tuple[bytes, ...]
     roots: tuple[bytes, ...]
     federated: tuple[bytes, ...]
+    retiring: tuple[bytes, ...]
     started: float
     store: str | None
 
 
-def bundle_of(startup: Startup, epoch: int, started: datetime) -> Bundle:
+def bundle_of(startup: Startup, epoch: int, started: datetime, retiring: tuple[bytes, ...] = ()) -> Bundle:
     return Bundle(
         epoch=epoch,
         path=startup.path,
@@ -46,6 +48,7 @@ def bundle_of(startup: Startup, epoch: int, started: datetime) -> Bundle:
         chain=startup.chain,
         roots=startup.roots,
         federated=startup.federated,
+        retiring=retiring,
         started=started.timestamp(),
         store=str(startup.store) if startup.store else None,
     )
@@ -75,7 +78,7 @@ def build_snapshot(
         config=config,
         registry=build_registry(config.authority.provisioners, merge(BUILT_IN, config.authority.claims)),
         issuer=issuer,
-        issuers={issuer.id: issuer},
+        issuers={each.id: each for each in (issuer, *(make_issuer([der], bundle.roots) for der in bundle.retiring))},
         roots=tuple(map(parse_certificate, bundle.roots)),
         federated=tuple(map(parse_certificate, bundle.federated)),
         notary=notary,

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from pathlib import Path
 from typing import final
 
 import msgspec
 
 from provisor.app.bundle import Bundle, build_snapshot, decode_bundle
 from provisor.app.identity import TLSIdentity
-from provisor.app.observe import open_observer
 from provisor.app.tasks import Ended, run_together
 from provisor.authority.snapshot import Snapshot
 from provisor.errors import Unavailable
-from provisor.notary.client import NotaryClient
+from provisor.notary.link import LinkNotary
 from provisor.ports import Ledger
 from provisor.server.application import Application, Authority
 from provisor.server.context import Context
@@ -27,31 +27,43 @@ from provisor.server.control import (
     Ready,
     Reload,
     Reloaded,
+    Start,
     Unlisten,
 )
 from provisor.server.exchange import Site
 from provisor.server.limits import ConnectionLimits, Connections
 from provisor.server.listener import Listener, raise_file_limit
+from provisor.server.logging import LineWriter
+from provisor.server.metrics import Metrics, SnapshotFile
+from provisor.server.observer import Observer
 from provisor.server.routes import API, PLAIN
 from provisor.server.tls import ClientAuthorities, ServerLeaf, TLSEndpoint
-from provisor.storage.reader import SQLiteReader
+from provisor.storage.sqlite import open_reader
 
 _decode_identity = msgspec.msgpack.Decoder(TLSIdentity).decode
 _IDENTITY_RETRY_SECONDS = 60.0
 
 
-async def fetch_bundle(notary: NotaryClient) -> Bundle:
+async def fetch_bundle(notary: LinkNotary) -> Bundle:
     """The configuration in force. Raises `Unavailable`."""
     return decode_bundle(await notary.call("bundle", b""))
 
 
-async def fetch_identity(notary: NotaryClient) -> TLSIdentity:
+async def fetch_identity(notary: LinkNotary) -> TLSIdentity:
     return _decode_identity(await notary.call("identity", b""))
 
 
-def open_ledger(bundle: Bundle, notary: NotaryClient) -> Ledger:
+def open_observer(start: Start, name: str) -> Observer:
+    """Log lines to stderr, counters to the runtime directory."""
+    loop = asyncio.get_running_loop()
+    metrics = Metrics()
+    SnapshotFile(metrics, Path(start.runtime), name, loop)
+    return Observer(metrics, LineWriter(2, loop).write)
+
+
+def open_ledger(bundle: Bundle, notary: LinkNotary) -> Ledger:
     """The store's file where there is one; else the notary answers."""
-    return notary if bundle.store is None else SQLiteReader(bundle.store)
+    return notary if bundle.store is None else open_reader(Path(bundle.store))
 
 
 @final
@@ -61,7 +73,7 @@ class Worker:
     def __init__(self, control: ChildControl) -> None:
         self._control = control
         self._start = control.start
-        self._notary = NotaryClient(control.start.notary)
+        self._notary = LinkNotary(control.start.notary)
         self._listeners: dict[ListenerSpec, Listener] = {}
 
     async def run(self) -> int:
@@ -70,7 +82,8 @@ class Worker:
         self._ledger = open_ledger(bundle, self._notary)
         snapshot = build_snapshot(bundle, self._notary, self._ledger)
         self._authority = Authority(snapshot, self._refresh)
-        observer = open_observer(self._start, snapshot)
+        observer = open_observer(self._start, f"worker-{self._start.index}")
+        observer.reconfigure(snapshot)
         context = Context(snapshot.config.provisor.limits, observer)
         limits = ConnectionLimits.of(snapshot.config.provisor.limits)
         raise_file_limit(limits.connections + 256)
@@ -130,7 +143,6 @@ class Worker:
             listener.stop()
         self._control.send(Draining())
         await self._connections.drain()
-        self._observer.close()
         raise Ended(0)
 
     async def _keep_identity(self) -> None:

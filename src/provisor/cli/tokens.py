@@ -44,13 +44,13 @@ class Credential(msgspec.Struct, frozen=True):
     claims: TokenClaims
 
 
-def read_credential(text: str, *, where: str = "") -> Credential:
-    """A token from the command line. `where` begins the complaint: `error parsing flag '--token': `."""
+def read_credential(text: str, *, where: str = "error parsing token: ") -> Credential:
+    """A token, unproven. `where` begins the complaint. Raises `CommandError`."""
     try:
         token = parse_token(text)
         return Credential(text, token, parse_claims(token))
     except BadToken as error:
-        raise CommandError(f"{where}{error.detail}") from error
+        raise CommandError(f"{where}{error.detail.removeprefix('error parsing token: ')}") from error
 
 
 def check_key_holder(claims: TokenClaims) -> None:

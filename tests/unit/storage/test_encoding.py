@@ -26,7 +26,9 @@ def test_a_serial_of_ours_takes_17_octets() -> None:
     assert len(encode_serial((1 << 121) - 1)) == 17
 
 
-@pytest.mark.parametrize("key", [b"", b"\x81", b"\x81\x00", b"\x82\x01", b"\x80\x00", b"\x82\x00\x01", b"\xc0", b"\x7f\x00"])
+@pytest.mark.parametrize(
+    "key", [b"", b"\x81", b"\x81\x00", b"\x82\x01", b"\x80\x00", b"\x82\x00\x01", b"\xc0", b"\x7f\x00"]
+)
 def test_what_is_not_a_key_is_not_read(key: bytes) -> None:
     with pytest.raises(ValueError, match="not the key"):
         decode_serial(key)

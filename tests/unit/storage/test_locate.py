@@ -29,7 +29,9 @@ def test_sqlite_means_the_file_itself(tmp_path: Path) -> None:
 def test_a_real_badger_is_refused_with_the_remedy(kind: str, name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(b"x")
     (tmp_path / "provisor.db").touch()
-    with pytest.raises(ConfigError, match=r"Badger.*another db\.dataSource.*revocations and spent tokens do not come along"):
+    with pytest.raises(
+        ConfigError, match=r"Badger.*another db\.dataSource.*revocations and spent tokens do not come along"
+    ):
         locate(kind, str(tmp_path))
 
 
@@ -61,7 +63,9 @@ def test_the_databases_of_servers_are_refused(kind: str) -> None:
         locate(kind, "user:password@tcp(127.0.0.1)/")
 
 
-@pytest.mark.parametrize(("kind", "source"), [("", "x"), ("badger ", "x"), ("bolt", "x"), ("badger", ""), ("sqlite", "")])
+@pytest.mark.parametrize(
+    ("kind", "source"), [("", "x"), ("badger ", "x"), ("bolt", "x"), ("badger", ""), ("sqlite", "")]
+)
 def test_types_and_sources_that_say_nothing_are_refused(kind: str, source: str) -> None:
     with pytest.raises(ConfigError):
         locate(kind, source)

@@ -53,7 +53,9 @@ def test_what_is_no_sealed_value_does_not_open(value: bytes) -> None:
         open_sealed(KEY, value, **PLACE)
 
 
-@pytest.mark.parametrize(("key", "nonce"), [(Secret(bytes(16)), NONCE), (Secret(b""), NONCE), (KEY, b""), (KEY, bytes(16))])
+@pytest.mark.parametrize(
+    ("key", "nonce"), [(Secret(bytes(16)), NONCE), (Secret(b""), NONCE), (KEY, b""), (KEY, bytes(16))]
+)
 def test_keys_and_nonces_of_another_length_are_refused(key: Secret, nonce: bytes) -> None:
     with pytest.raises(ValueError, match="octets"):
         seal(key, Secret("x"), nonce=nonce, **PLACE)

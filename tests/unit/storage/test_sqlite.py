@@ -77,7 +77,9 @@ def test_files_are_for_their_owner_only(tmp_path: Path) -> None:
 
 def test_a_commit_is_durable_at_once_and_readers_do_not_wait(tmp_path: Path) -> None:
     store = SQLiteStore.open(tmp_path / "ca.db")
-    mode, level = (store._get_connection().execute(f"PRAGMA {p}").fetchone()[0] for p in ("journal_mode", "synchronous"))
+    mode, level = (
+        store._get_connection().execute(f"PRAGMA {p}").fetchone()[0] for p in ("journal_mode", "synchronous")
+    )
     assert (mode, level) == ("wal", 2)
     store.close()
 
@@ -117,7 +119,15 @@ def test_a_full_disk_writes_nothing_and_says_so_for_certain(tmp_path: Path) -> N
     store.close()
 
 
-@pytest.mark.parametrize(("code", "uncertain"), [(sqlite3.SQLITE_IOERR_FSYNC, True), (sqlite3.SQLITE_FULL, False), (sqlite3.SQLITE_IOERR_WRITE, False), (sqlite3.SQLITE_IOERR, True)])
+@pytest.mark.parametrize(
+    ("code", "uncertain"),
+    [
+        (sqlite3.SQLITE_IOERR_FSYNC, True),
+        (sqlite3.SQLITE_FULL, False),
+        (sqlite3.SQLITE_IOERR_WRITE, False),
+        (sqlite3.SQLITE_IOERR, True),
+    ],
+)
 def test_a_commit_that_failed_is_uncertain_unless_the_log_was_not_written(
     code: int, uncertain: bool, faulty: Callable[[], SQLiteStore]
 ) -> None:
@@ -130,7 +140,9 @@ def test_a_commit_that_failed_is_uncertain_unless_the_log_was_not_written(
 
 
 @pytest.mark.parametrize("written", [True, False])
-def test_reopening_settles_what_a_failed_fsync_left_open(written: bool, faulty: Callable[[], SQLiteStore], tmp_path: Path) -> None:
+def test_reopening_settles_what_a_failed_fsync_left_open(
+    written: bool, faulty: Callable[[], SQLiteStore], tmp_path: Path
+) -> None:
     store = faulty()
     FaultyConnection.fault, FaultyConnection.written = sqlite3.SQLITE_IOERR_FSYNC, written
     one = spending("t")

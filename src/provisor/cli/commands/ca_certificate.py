@@ -155,7 +155,9 @@ def sign(call: Call) -> None:
     _refuse_offline(call)
     request = _read_csr(csr_file)
     if call.text("token"):
-        credential = tokens.read_credential(call.text("token"), where="error parsing flag '--token': ")
+        credential = tokens.read_credential(
+            call.text("token"), where="error parsing flag '--token': error parsing token: "
+        )
     else:
         subject = request.common_name or tokens.ask_subject()
         wish = Wish(

@@ -22,6 +22,7 @@ from provisor.client.tokens import make_renew_token, token_window
 from provisor.core.durations import Duration, elapsed, format_duration
 from provisor.core.keys import PrivateKey
 from provisor.core.pem import encode_private_key, parse_certificates
+from provisor.errors import ProvisorError
 from provisor.wire.api import SignResponse
 
 _RETRY_SECONDS = 60
@@ -227,8 +228,8 @@ def _run_daemon(call: Call, pair: Pair, period_flag: str, done: str, act: Callab
             try:
                 pair = act(pair)
                 afterwards.run(call)
-            except CommandError as error:
-                daemon.complain(error.message)
+            except (CommandError, ProvisorError) as error:
+                daemon.complain(str(error))
                 delay = Duration(_RETRY_SECONDS * _NANOSECONDS)
                 continue
             delay = _delay(call, pair, period_flag)

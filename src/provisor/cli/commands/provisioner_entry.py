@@ -194,7 +194,9 @@ def _parse_key(content: bytes, path: str) -> JWK:
     except WrongPassword as error:
         raise CommandError(f"error decrypting {path}: x509: decryption password incorrect") from error
     except BadKey as error:
-        raise CommandError(f"unexpected error on {path}: {error.detail}") from error
+        if content.strip()[:1] not in (b"{", b"-"):
+            raise CommandError(f"unexpected error on {path}: : unsupported format") from error
+        raise CommandError(f"error reading {path}: {error.detail}") from error
 
 
 def _new_password(call: Call) -> Secret:
@@ -219,6 +221,7 @@ def _parse_json(text_of_file: str) -> object:
         json.loads(content)
         return decode_value(content)
     except (ValueError, Malformed) as error:
-        problem = find_syntax_error(content) or "invalid character after top-level value"
+        behind = content[error.pos : error.pos + 1].decode() if isinstance(error, json.JSONDecodeError) else ""
+        problem = find_syntax_error(content) or f"invalid character '{behind}' after top-level value"
         where = "error encoding configuration: json: error calling MarshalJSON for type json.RawMessage"
         raise CommandError(f"{where}: {problem}") from error

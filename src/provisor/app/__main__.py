@@ -1,0 +1,47 @@
+"""`python -m provisor.app ROLE --control FD`: how the supervisor starts its children."""
+
+from __future__ import annotations
+
+import gc
+import sys
+from typing import Protocol
+
+import uvloop
+
+from provisor.server.control import ChildControl
+
+
+def main(arguments: list[str]) -> int:
+    """One role until its end; the exit status. The control socket is taken over before anything else."""
+    role, _, descriptor = arguments
+    control = ChildControl.inherit(int(descriptor))
+    process = _process(role, control)
+    gc.freeze()
+    return uvloop.run(process.run())
+
+
+class _Process(Protocol):
+    async def run(self) -> int: ...
+
+
+def _process(role: str, control: ChildControl) -> _Process:
+    """Imports only what the role needs: no parser of strangers' input is in the notary's memory without use."""
+    match role:
+        case "notary":
+            from provisor.app.notary import NotaryProcess
+
+            return NotaryProcess(control)
+        case "worker":
+            from provisor.app.worker import Worker
+
+            return Worker(control)
+        case "jobs":
+            from provisor.app.jobs_process import JobsProcess
+
+            return JobsProcess(control)
+        case _:
+            raise SystemExit(f"unknown role {role}")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

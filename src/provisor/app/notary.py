@@ -1,0 +1,243 @@
+"""The notary's process: reads the configuration, opens keys and store, and answers the others over its socket."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+from pathlib import Path
+from typing import final
+
+import msgspec
+
+from provisor import __version__
+from provisor.app.bundle import bundle_of, encode_bundle, utc_now
+from provisor.app.hints import first_certificate
+from provisor.app.identity import make_identity
+from provisor.app.tasks import Ended, run_together
+from provisor.app.timing import TimedSigner, TimedStore
+from provisor.app.urls import server_url
+from provisor.config.ca_json import CAConfig
+from provisor.config.load import Fault
+from provisor.core.secret import Secret
+from provisor.errors import ConfigError, ProvisorError, Unavailable
+from provisor.notary.inline import InlineNotary
+from provisor.notary.keyring import GateRules, SigningIssuer
+from provisor.notary.notary import NotaryCore
+from provisor.notary.server import LinkServer
+from provisor.server.control import (
+    ChildControl,
+    Commit,
+    Discard,
+    Drain,
+    Draining,
+    Failed,
+    ListenerSpec,
+    Prepare,
+    Prepared,
+    Ready,
+    Refused,
+    Reloaded,
+    harden_process,
+)
+from provisor.server.metrics import Metrics, SnapshotFile
+from provisor.startup import StartRefused, Startup, load_startup
+from provisor.storage.sqlite import MEMORY, SQLiteStore
+
+_encode_identity = msgspec.msgpack.Encoder().encode
+
+
+def gate_rules(config: CAConfig) -> GateRules:
+    """What no certificate may exceed, by the notary's own reading of the configuration."""
+    switches = config.provisor.switches
+    return GateRules(
+        max_validity=config.provisor.max_certificate_duration,
+        not_beyond_issuer=not switches.allow_not_after_beyond_issuer,
+        min_rsa_bits=0 if switches.accept_weak_rekey_keys else 2048,
+    )
+
+
+@final
+class NotaryProcess:
+    """`run` ends when the supervisor says so, or is gone."""
+
+    def __init__(self, control: ChildControl) -> None:
+        self._control = control
+        self._start = control.start
+        options = control.start.options
+        self._path = str(options["config"])
+        self._strict = bool(options.get("strict"))
+        password = control.start.secrets.get("password")
+        self._password = Secret(password) if password is not None else None
+        self._started = utc_now()
+        self._prepared: Startup | None = None
+        self._accepted = Path(control.start.runtime) / "accepted.json"
+
+    async def run(self) -> int:
+        """Start, say so, and serve; the exit status."""
+        try:
+            self._startup = self._load()
+            store = SQLiteStore.open(self._startup.store or MEMORY)
+        except (ProvisorError, OSError) as error:
+            self._control.send(Failed(faults=describe(error)))
+            return 2
+        harden_process()
+        self._metrics = Metrics()
+        self._core = NotaryCore(TimedStore(store, self._metrics), clock=utc_now, random=os.urandom)
+        self._notary = InlineNotary(self._core)
+        SnapshotFile(self._metrics, Path(self._start.runtime), "notary", asyncio.get_running_loop())
+        try:
+            self._install(self._startup)
+        except ProvisorError as error:
+            self._control.send(Failed(faults=describe(error)))
+            return 2
+        server = LinkServer(self._notary, calls={"bundle": self._get_bundle, "identity": self._get_identity})
+        await server.start(self._control.sockets[0])
+        self._server = server
+        self._control.send(
+            Ready(
+                epoch=self._epoch,
+                lines=self._lines(self._startup),
+                listeners=listeners_of(self._startup.config),
+                workers=self._startup.config.provisor.workers,
+            )
+        )
+        try:
+            return await run_together(self._obey())
+        finally:
+            store.close()
+
+    def _load(self) -> Startup:
+        """The configuration of the file; for a process that replaces a dead one, the one that was in force."""
+        path = str(self._accepted) if self._start.epoch and self._accepted.exists() else self._path
+        return load_startup(path, self._password, utc_now(), strict=self._strict, shown=self._shown)
+
+    @property
+    def _shown(self) -> str:
+        return str(self._start.options.get("shown") or self._path)
+
+    def _install(self, startup: Startup) -> None:
+        """Make it the configuration in force. Raises `Unavailable`; then nothing has changed."""
+        signer = TimedSigner(startup.signer, self._metrics)
+        keyring = {startup.issuer.id: SigningIssuer(startup.issuer, signer)}
+        identity = make_identity(startup, utc_now(), os.urandom)
+        self._epoch = self._notary.install(keyring, gate_rules(startup.config))
+        self._identity = identity
+        self._startup = startup
+        self._retiring = tuple(
+            record.certificate for record in self._core.store.issuers() if record.state == "retiring"
+        )
+        self._metrics.kms_signed.inc()
+        self._remember(startup)
+
+    def _remember(self, startup: Startup) -> None:
+        """Keep what was accepted for a successor, where only this user reads: the file may change under us."""
+        descriptor = os.open(self._accepted, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(startup.original)
+
+    async def _get_bundle(self, payload: bytes) -> bytes:
+        return encode_bundle(bundle_of(self._startup, self._epoch, self._started, self._retiring))
+
+    async def _get_identity(self, payload: bytes) -> bytes:
+        """The CA's own certificate; a new one when the present one is due."""
+        if utc_now().timestamp() >= self._identity.renew_at:
+            self._identity = make_identity(self._startup, utc_now(), os.urandom)
+            self._metrics.kms_signed.inc()
+        return _encode_identity(self._identity)
+
+    async def _obey(self) -> None:
+        while True:
+            received = await self._control.next_command()
+            if received is None:
+                raise Ended(1)
+            match received[0]:
+                case Prepare():
+                    self._control.send(self._prepare())
+                case Commit():
+                    self._commit()
+                case Discard():
+                    self._prepared = None
+                case Drain():
+                    self._control.send(Draining())
+                    await self._server.stop()
+                    self._notary.close()
+                    raise Ended(0)
+                case _:
+                    pass
+
+    def _prepare(self) -> Prepared | Refused:
+        """Read the file anew; what is in force stays in force until `Commit`."""
+        try:
+            startup = load_startup(self._path, self._password, utc_now(), strict=self._strict, shown=self._shown)
+            make_identity(startup, utc_now(), os.urandom)
+        except ProvisorError as error:
+            unreadable = isinstance(error, StartRefused) and error.unreadable
+            return Refused(reason="unreadable" if unreadable else "invalid", faults=describe(error))
+        if startup.config.db != self._startup.config.db:
+            return Refused(reason="database", faults=("database configuration cannot change",))
+        self._prepared = startup
+        lines = tuple(fault.text for fault in startup.warnings)
+        return Prepared(epoch=self._epoch + 1, lines=lines, listeners=listeners_of(startup.config))
+
+    def _commit(self) -> None:
+        prepared, self._prepared = self._prepared, None
+        if prepared is None:
+            return
+        try:
+            self._started = utc_now()
+            self._install(prepared)
+        except Unavailable as error:
+            self._control.send(Refused(reason="invalid", faults=(error.detail,)))
+            return
+        self._control.send(Reloaded(epoch=self._epoch))
+
+    def _lines(self, startup: Startup) -> tuple[str, ...]:
+        return start_lines(startup, self._shown, quiet=bool(self._start.options.get("quiet"))) + (
+            first_certificate(startup, self._path) if self._start.options.get("hints") else ()
+        )
+
+
+def describe(error: ProvisorError | OSError) -> tuple[str, ...]:
+    """Every fault a line: the text the reference has, and where it is."""
+    if isinstance(error, StartRefused):
+        return tuple(_fault_line(fault) for fault in error.faults)
+    if isinstance(error, ConfigError):
+        return (error.reason,)
+    return (error.detail if isinstance(error, ProvisorError) else str(error),)
+
+
+def _fault_line(fault: Fault) -> str:
+    return f"{fault.text} ({fault.pointer})" if fault.pointer else fault.text
+
+
+def listeners_of(config: CAConfig) -> tuple[ListenerSpec, ...]:
+    """Where to listen. step-ca: the plain listener exists only where there is something to say on it."""
+    specs = [ListenerSpec("https", config.address)]
+    if config.insecure_address and config.crl.enabled:
+        specs.append(ListenerSpec("http", config.insecure_address, scheme="HTTP"))
+    if config.metrics_address:
+        specs.append(ListenerSpec("metrics", config.metrics_address, role="jobs", scheme="HTTP"))
+    return tuple(specs)
+
+
+def start_lines(startup: Startup, shown: str, *, quiet: bool) -> tuple[str, ...]:
+    """What the log says at a start (core-api 7.5)."""
+    warnings = tuple(fault.text for fault in startup.warnings)
+    building = "Building new tls configuration using step-ca x509 Signer Interface"
+    if quiet:
+        return (*warnings, building)
+    config = startup.config
+    url = server_url(config)
+    lines = [
+        *warnings,
+        building,
+        f"Starting Provisor/{__version__}",
+        f"Config file: {shown}",
+        f"The primary server URL is {url}",
+        f"Root certificates are available at {url}/roots.pem",
+    ]
+    if len(config.dns_names) > 1:
+        lines.append(f"Additional configured hostnames: {', '.join(config.dns_names[1:])}")
+    lines += [f"X.509 Root Fingerprint: {hashlib.sha256(root).hexdigest()}" for root in startup.roots]
+    return tuple(lines)
