@@ -11,7 +11,7 @@ export STEPPATH ADDRESS PEERS
 
 .DEFAULT_GOAL := help
 
-.PHONY: help install up test check peers bench lock clean
+.PHONY: help install up test check peers lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,9 +35,6 @@ check: install ## format, lint and types, tests included
 
 peers: install ## the real step and step-ca into .peers, for the interoperability tests
 	@scripts/peers $(BIN) $(PEERS)
-
-bench: install ## signs per second against a server started for it
-	$(BIN)/python -m benchmarks.sign
 
 lock: install ## renew requirements.lock from pyproject.toml
 	$(BIN)/python -m pip install --quiet uv

@@ -315,3 +315,7 @@ class Notary(Protocol):
     async def sign_crl(self, issuer: IssuerID, tbs: bytes) -> bytes:
         """The DER of the CertificateList whose TBSCertList is `tbs`; the caller commits it (`PutCRL`)."""
         ...
+
+    async def health(self) -> StoreHealth:
+        """Whether the store takes writes, as the one who writes knows it. Raises `Unavailable`."""
+        ...

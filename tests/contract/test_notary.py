@@ -11,9 +11,6 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from msgspec.structs import replace
-from support.entries import entry, revocation, spend
-from support.notary_world import World, inline_client, open_store, socket_client
-from support.x509_lab import NOW, with_extension
 
 from provisor.core.durations import HOUR, Duration
 from provisor.core.x509 import oids
@@ -26,6 +23,9 @@ from provisor.notary.keyring import GateRules
 from provisor.notary.signers import PoolLimits
 from provisor.ports import Entry, Epoch, Ledger, Notary, NotRevoked, Outcome, PutCRL, PutMeta, RecordRevocation, Unspent
 from provisor.storage.base import StoreFailed
+from support.entries import entry, revocation, spend
+from support.notary_world import World, inline_client, open_store, socket_client
+from support.x509_lab import NOW, with_extension
 
 Scenario = Callable[[World, Notary, Ledger], Awaitable[None]]
 Run = Callable[..., None]
@@ -125,8 +125,7 @@ def test_a_revocation_during_a_slow_signature_wins(run: Run) -> None:
     async def scenario(world: World, notary: Notary, ledger: Ledger) -> None:
         world.signer.may_go_on.clear()
         renewal = asyncio.ensure_future(notary.submit(world.renew(7)))
-        while not world.signer.count:
-            await asyncio.sleep(0)
+        await world.signer.called()
         assert await submit(notary, revoking(world, 7)) == ["committed"], "others do not wait for the signature"
         world.signer.may_go_on.set()
         assert word(await renewal) == "not-revoked"
@@ -150,8 +149,7 @@ def test_a_configuration_that_changes_during_a_slow_signature_refuses_it(run: Ru
     async def scenario(world: World, notary: Notary, ledger: Ledger) -> None:
         world.signer.may_go_on.clear()
         request = asyncio.ensure_future(notary.submit(world.issue("t")))
-        while not world.signer.count:
-            await asyncio.sleep(0)
+        await world.signer.called()
         world.install()
         world.signer.may_go_on.set()
         assert word(await request) == "epoch"

@@ -10,18 +10,6 @@ from typing import TypeVar
 
 import pytest
 from msgspec.structs import replace
-from support.entries import (
-    ISSUER,
-    NOW,
-    OTHER_ISSUER,
-    entry,
-    known_issuers,
-    revocation,
-    signed,
-    spend,
-    spending,
-    to_sign,
-)
 
 from provisor.ports import (
     DropSpentTokens,
@@ -30,8 +18,8 @@ from provisor.ports import (
     FreshSerial,
     IssuerRecord,
     JobRecord,
-    Ledger,
     LeaseHeld,
+    Ledger,
     MetaIs,
     NotRevoked,
     Outcome,
@@ -47,6 +35,18 @@ from provisor.ports import (
 )
 from provisor.storage.base import CLOCK_TOLERANCE_SECONDS, Store
 from provisor.storage.sqlite import MEMORY, SQLiteStore, open_reader
+from support.entries import (
+    ISSUER,
+    NOW,
+    OTHER_ISSUER,
+    entry,
+    known_issuers,
+    revocation,
+    signed,
+    spend,
+    spending,
+    to_sign,
+)
 
 T = TypeVar("T")
 SERIAL = 1 << 120

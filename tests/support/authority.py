@@ -27,9 +27,9 @@ from typing import Any, Final, Self, TypeVar
 from msgspec import Struct
 
 from provisor.app.bundle import Bundle, build_snapshot
+from provisor.app.notary import gate_rules
 from provisor.authority.audit import Event, parse_event
 from provisor.authority.snapshot import Snapshot
-from provisor.config.ca_json import CAConfig
 from provisor.config.load import load_config
 from provisor.core.identity import ProvisionerRef
 from provisor.core.pem import parse_certificates
@@ -37,7 +37,7 @@ from provisor.core.x509.certificate import Certificate, parse_certificate
 from provisor.core.x509.issuer import make_issuer
 from provisor.kms.soft import SoftSigner
 from provisor.notary.inline import InlineNotary
-from provisor.notary.keyring import GateRules, SigningIssuer
+from provisor.notary.keyring import SigningIssuer
 from provisor.notary.notary import NotaryCore
 from provisor.ports import Entry, Outcome, ToSign
 from provisor.server.application import Application, Authority
@@ -225,6 +225,7 @@ class MemoryCA:
             chain=self.pki.chain,
             roots=self.pki.roots,
             federated=self.pki.federated,
+            retiring=tuple(record.certificate for record in self.store.issuers() if record.state == "retiring"),
             started=self._started.timestamp(),
             store=None,
         )
@@ -408,16 +409,6 @@ class MemoryCA:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def gate_rules(config: CAConfig) -> GateRules:
-    """The notary's own reading of the configuration."""
-    switches = config.provisor.switches
-    return GateRules(
-        max_validity=config.provisor.max_certificate_duration,
-        not_beyond_issuer=not switches.allow_not_after_beyond_issuer,
-        min_rsa_bits=1024 if switches.accept_weak_rekey_keys else 2048,
-    )
 
 
 def _scope(method: str, path: str, headers: Headers, client: Party | bytes | None) -> Scope:

@@ -204,6 +204,7 @@ def make_party(
     extensions: Iterable[tuple[x509.ExtensionType, bool]] = (),
     serial: int | None = None,
     issuer_name: x509.Name | None = None,
+    key_id: bool = True,
 ) -> Party:
     """A certificate as one likes it, self-signed without an issuer; `usages` None leaves key usage out."""
     private = key or make_key()
@@ -216,11 +217,9 @@ def make_party(
         .not_valid_before(now + starts)
         .not_valid_after(now + ends)
     )
-    for extension, critical in (
-        *_extensions(authority, path_length, usages, purposes, names),
-        (x509.SubjectKeyIdentifier.from_public_key(private.public_key()), False),
-        *extensions,
-    ):
+    if key_id:
+        builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(private.public_key()), critical=False)
+    for extension, critical in (*_extensions(authority, path_length, usages, purposes, names), *extensions):
         builder = builder.add_extension(extension, critical)
     signing = issuer.key if issuer else private
     digest = None if isinstance(signing, ed25519.Ed25519PrivateKey) else hashes.SHA256()

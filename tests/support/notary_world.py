@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import secrets
 import socket
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
 
 from msgspec.structs import replace
-from support.entries import entry, spend, to_sign
-from support.x509_lab import NOW, Lab
 
 from provisor.core.keys import PublicKey
 from provisor.core.x509.draft import Draft, encode_tbs
@@ -42,6 +41,8 @@ from provisor.ports import (
 )
 from provisor.storage.base import SignedCertificate, Store, StoreFailed
 from provisor.storage.sqlite import MEMORY, SQLiteStore
+from support.entries import entry, spend, to_sign
+from support.x509_lab import NOW, Lab
 
 
 class CountingSigner:
@@ -53,6 +54,7 @@ class CountingSigner:
         self.count = 0
         self.failing = False
         self.lying = False
+        self._called = threading.Event()
         self.may_go_on = threading.Event()
         self.may_go_on.set()
 
@@ -64,8 +66,13 @@ class CountingSigner:
     def signature_algorithms(self) -> tuple[bytes, ...]:
         return self._signer.signature_algorithms
 
+    async def called(self) -> None:
+        """Until the first signature has begun."""
+        await asyncio.to_thread(self._called.wait, 10)
+
     def sign(self, data: bytes, signature_algorithm: bytes) -> bytes:
         self.count += 1
+        self._called.set()
         if not self.may_go_on.wait(10):
             raise TimeoutError
         if self.failing:
@@ -166,7 +173,7 @@ class World:
 class Server:
     """The notary's socket. `kill` is what kill -9 looks like from outside; `start` is the next process."""
 
-    def __init__(self, path: Path, calls: dict[str, Call] | None = None, *, user: int | None = None) -> None:
+    def __init__(self, path: Path, calls: Mapping[str, Call] | None = None, *, user: int | None = None) -> None:
         self.path = path
         self._calls = calls
         self._user = user

@@ -8,7 +8,8 @@ from typing import Protocol
 
 import uvloop
 
-from provisor.server.control import ChildControl
+from provisor.errors import ProvisorError
+from provisor.server.control import ChildControl, Failed
 
 
 def main(arguments: list[str]) -> int:
@@ -17,7 +18,16 @@ def main(arguments: list[str]) -> int:
     control = ChildControl.inherit(int(descriptor))
     process = _process(role, control)
     gc.freeze()
-    return uvloop.run(process.run())
+    return uvloop.run(_run(process, control))
+
+
+async def _run(process: _Process, control: ChildControl) -> int:
+    """The boundary of the process: what keeps it from starting is a line for the operator, no stack."""
+    try:
+        return await process.run()
+    except ProvisorError as error:
+        control.send(Failed(faults=(error.detail,)))
+        return 1
 
 
 class _Process(Protocol):

@@ -26,11 +26,12 @@ BACKDATE: Final = timedelta(minutes=1)
 
 
 class TLSIdentity(Struct, frozen=True):
-    """Chain (DER, leaf first), private key (PKCS #8 DER), and when it is renewed and over (unix seconds)."""
+    """Chain (DER, leaf first), private key (PKCS #8 DER), its decimal serial, and when it is renewed and
+    over (unix seconds)."""
 
     chain: tuple[bytes, ...]
     key: bytes
-    serial: int
+    serial: str
     renew_at: float
     not_after: float
 
@@ -62,7 +63,7 @@ def make_identity(startup: Startup, now: datetime, random_bytes: Callable[[int],
         serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
     renew_at = renewal_time(now, not_after)
-    return TLSIdentity((leaf, *startup.chain), private, draft.serial, renew_at, not_after.timestamp())
+    return TLSIdentity((leaf, *startup.chain), private, str(draft.serial), renew_at, not_after.timestamp())
 
 
 def renewal_time(now: datetime, not_after: datetime) -> float:

@@ -52,6 +52,7 @@ def gate_rules(config: CAConfig) -> GateRules:
     switches = config.provisor.switches
     return GateRules(
         max_validity=config.provisor.max_certificate_duration,
+        max_crl_validity=max(GateRules().max_crl_validity, config.crl.cache_duration),
         not_beyond_issuer=not switches.allow_not_after_beyond_issuer,
         min_rsa_bits=0 if switches.accept_weak_rekey_keys else 2048,
     )

@@ -155,6 +155,9 @@ async def authenticate_renew_token(
     if issuer is None:
         raise Unauthenticated("certificate in the renew token is not of an issuer of this authority")
     provisioner, record = await find_provisioner(ca, issuer, leaf)
+    if isinstance(provisioner, Noop):
+        # step-ca: by token only a certificate of somebody is renewed.
+        raise Unauthenticated("provisioner not found")
     _check_renew_claims(ca, claims, leaf, provisioner.ref.name, trail)
     use = TokenUse(token_key(token, claims), None if claims.exp is None else int(claims.exp))
     trail.use, trail.provisioner = use, provisioner.ref

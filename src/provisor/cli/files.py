@@ -113,8 +113,10 @@ def _replace(target: Path, content: bytes, mode: int) -> None:
 
 
 def make_folder(path: str | os.PathLike[str], mode: int = 0o700) -> None:
-    """The folder and its parents. Raises `CommandError`."""
+    """The folder and its parents, the new ones with `mode`. Raises `CommandError`."""
+    missing = [folder for folder in (Path(path), *Path(path).parents) if not folder.exists()]
     try:
-        os.makedirs(path, mode=mode, exist_ok=True)
+        for folder in reversed(missing):
+            folder.mkdir(mode, exist_ok=True)
     except OSError as error:
         raise CommandError(f"mkdir {path}: {system_text(error)}") from error

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Final, final
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from msgspec import Struct
 
 from provisor.core.x509.check import ParsedTBS
@@ -23,6 +23,9 @@ UNKNOWN: Final = "unknown"
 """Status of an entry whose commit failed so that nobody can tell; never leaves `submit`, which raises."""
 
 _PROBE_SECONDS: Final = 10
+_PARSER_FAULTS: Final = (ValueError, TypeError, LookupError, ArithmeticError, UnsupportedAlgorithm)
+"""What odd bytes may do to a parser that is not ours; it concerns their entry alone."""
+
 _NO_KEY: Final = "issuer is not in the keyring"
 
 
@@ -195,7 +198,7 @@ class NotaryCore:
             parsed = gate.check_entry(entry, sign, signing, self._rules, now)
         except ProvisorError as error:
             return Outcome(entry.id, "rejected", reason=error.detail)
-        except Exception as error:  # noqa: BLE001 - whatever these bytes do to a parser, they do to this entry alone
+        except _PARSER_FAULTS as error:
             return Outcome(entry.id, "rejected", reason=f"cannot be checked: {type(error).__name__}")
         return Admitted(entry, sign, parsed, signing)
 

@@ -19,7 +19,7 @@ from provisor.storage import queries
 from provisor.storage.base import SignedCertificate, StoreFailed
 from provisor.storage.batch import HIGH_WATER, Batch
 from provisor.storage.ledger import ConnectionLedger
-from provisor.storage.locate import WriterLock, check_ours
+from provisor.storage.locate import APPLICATION_ID, WriterLock, check_ours
 from provisor.storage.migrate import migrate
 
 MEMORY: Final = ":memory:"
@@ -67,7 +67,8 @@ class SQLiteStore:
     def open(path: Path | str, *, connection_type: type[sqlite3.Connection] = sqlite3.Connection) -> SQLiteStore:
         """Open or create the database; `:memory:` is one that nobody else sees and that ends with us.
 
-        A `connection_type` of one's own may watch the statements, or fail. Raises `ConfigError` when the file is not ours, is newer than this program, or has a writer already.
+        A `connection_type` of one's own may watch the statements, or fail. Raises `ConfigError` when the file is
+        not ours, is newer than this program, or has a writer already.
         """
         if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
             raise ConfigError("ca.json: $.db", f"SQLite {sqlite3.sqlite_version} is too old: 3.37 is needed")
@@ -263,6 +264,7 @@ def _open_file(path: Path, connection_type: type[sqlite3.Connection]) -> SQLiteS
             check_ours(path)
             # SQLite gives the log and its index the mode of the database, so that is made first.
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+            _sign_new_file(path)
             connection = undo.enter_context(contextlib.closing(connect()))
             migrate(connection, where=str(path))
             store = SQLiteStore(connection, connect, lock)
@@ -270,6 +272,13 @@ def _open_file(path: Path, connection_type: type[sqlite3.Connection]) -> SQLiteS
             raise ConfigError(str(path), f"database cannot be opened: {error}") from error
         undo.pop_all()
     return store
+
+
+def _sign_new_file(path: Path) -> None:
+    """Say in the header of an empty file whose it is, before a log exists: a crash may leave only the header."""
+    if path.stat().st_size == 0:
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
 
 
 def _connect_file(path: Path, connection_type: type[sqlite3.Connection]) -> sqlite3.Connection:

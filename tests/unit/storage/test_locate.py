@@ -59,7 +59,7 @@ def test_almost_a_bbolt_is_none(content: bytes, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["mysql", "MySQL", "postgresql"])
 def test_the_databases_of_servers_are_refused(kind: str) -> None:
-    with pytest.raises(ConfigError, match="not supported by this version.*do not come along"):
+    with pytest.raises(ConfigError, match=r"not supported by this version.*do not come along"):
         locate(kind, "user:password@tcp(127.0.0.1)/")
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
-from support.entries import NOW, entry, known_issuers, spending
 
 from provisor.errors import ConfigError, Unavailable
 from provisor.ports import Entry, PutMeta
 from provisor.storage.base import StoreFailed
 from provisor.storage.sqlite import SQLiteStore, open_reader
+from support.entries import NOW, entry, known_issuers, spending
 
 
 class FaultyConnection(sqlite3.Connection):
@@ -31,7 +31,7 @@ class FaultyConnection(sqlite3.Connection):
             if FaultyConnection.written:
                 super().execute(sql)
             raise failure(code)
-        return super().execute(sql, tuple(parameters))  # type: ignore[arg-type]
+        return super().execute(sql, tuple(parameters))
 
 
 def failure(code: int) -> sqlite3.OperationalError:

@@ -177,8 +177,8 @@ def _read_private(call: Call) -> str:
         jwk = _parse_key(content, path)
         if jwk.private_key is None:
             raise CommandError(f"error reading {path}: it holds no private key")
-        if not jwk.kid:
-            jwk = structs.replace(jwk, kid=jwk.thumbprint())
+        use = "" if b"-----BEGIN " in content else jwk.use
+        jwk = structs.replace(jwk, kid=jwk.kid or jwk.thumbprint(), use=use)
         return encrypt_pbes2(encode_jwk(jwk, private=True), _new_password(call), os.urandom)
     except BadKey as error:
         raise CommandError(error.detail) from error

@@ -33,7 +33,7 @@ async def ready(ca: Snapshot, request: Request, context: Context) -> Response:
 
 async def _unready(ca: Snapshot) -> str:
     now = ca.clock()
-    state = await ca.ledger.health()
+    state = await ca.notary.health()
     if not state.writable:
         return f"store: {state.reason}"
     if state.high_water - now.timestamp() > ca.config.provisor.clock_tolerance_seconds:

@@ -6,6 +6,8 @@ import base64
 import re
 from typing import Final
 
+import msgspec
+
 from provisor.authority import issue, renew, revoke
 from provisor.authority.issue import Issued
 from provisor.authority.revoke import RevokeAsk
@@ -15,7 +17,7 @@ from provisor.core.x509.request import CertificateRequest, parse_csr_pem, verify
 from provisor.errors import BadRequest, NotSupported
 from provisor.server.context import Context
 from provisor.server.request import Request, Response
-from provisor.wire.api import RekeyRequest, RevokeRequest, SignRequest
+from provisor.wire.api import RekeyRequest, RevokeRequest, SignRequest, TLSOptionsResponse
 from provisor.wire.gojson import decode_json, encode_json
 
 _BEARER: Final = b"Bearer "
@@ -128,7 +130,7 @@ def _tail(ca: Snapshot) -> tuple[bytes, bytes]:
     cached = ca.encoded.get("sign")
     if cached is None:
         chain = [_json_pem(der) for der in ca.issuer.chain]
-        tls = encode_json(ca.config.tls).rstrip(b"\n")
+        tls = encode_json(msgspec.convert(ca.config.tls, TLSOptionsResponse, from_attributes=True)).rstrip(b"\n")
         rest = b"".join(b"," + certificate for certificate in chain) + b'],"tlsOptions":' + tls + b"}\n"
         cached = ca.encoded["sign"] = (chain[0] if chain else b"null", rest)
     return cached
