@@ -133,7 +133,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         '"keyUsage": ["digitalSignature"]}'
     )
     nokey = make_jwk(ec.generate_private_key(ec.SECP256R1()))
-    provisioners = [
+    provisioners: list[Mapping[str, object]] = [
         jwk_provisioner("you@smallstep.com"),
         {"type": "ACME", "name": "acme"},
         {"type": "JWK", "name": "nokey", "key": jwk_members(nokey)},

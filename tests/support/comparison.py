@@ -140,7 +140,7 @@ def _crl_der(body: bytes) -> bytes:
 
 
 def _crl_shape(der: bytes) -> dict[str, object]:
-    (_, certificate_list), = _elements(der)
+    ((_, certificate_list),) = _elements(der)
     (_, tbs), (_, algorithm), _ = _elements(certificate_list)
     version, inner, issuer, this_update, next_update, *rest = _elements(tbs)
     entries = [_elements(body) for tag, content in rest if tag == 0x30 for _, body in _elements(content)]

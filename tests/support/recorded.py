@@ -152,5 +152,3 @@ def load_key(name: str) -> ec.EllipticCurvePrivateKey:
     key = load_pem_private_key((CONFIG / "keys" / f"{name}.pem").read_bytes(), None)
     assert isinstance(key, ec.EllipticCurvePrivateKey)
     return key
-
-

@@ -115,7 +115,6 @@ def provisioner_of(leaf: x509.Certificate) -> str:
         if extension.oid == PROVISIONER_OID:
             match = re.match(rb"0.\x02\x01.\x04(.)", extension.value.public_bytes(), re.DOTALL)
             assert match is not None
-            return extension.value.public_bytes()[match.end() :][: match[1][0]].decode()
+            name: bytes = extension.value.public_bytes()[match.end() :][: match[1][0]]
+            return name.decode()
     return "noext"
-
-

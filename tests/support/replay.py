@@ -143,5 +143,3 @@ def _put_on_record(ca: MemoryCA, exchanges: tuple[Exchange, ...], clients: Itera
         assert found is not None
         if "db" in ca.document:
             ca.record(leaf.public_bytes(Encoding.DER), found.ref)
-
-

@@ -38,7 +38,7 @@ from provisor.errors import (
     Unauthenticated,
 )
 from provisor.ports import CertificateRecord
-from provisor.provisioners.base import AcceptsTokens, Provisioner
+from provisor.provisioners.base import Provisioner, accepts_tokens
 from provisor.provisioners.registry import Disabled, Noop
 
 RENEW_TOKEN_ISSUER: Final = "step-ca-client/1.0"
@@ -61,7 +61,7 @@ async def authenticate_token(
     provisioner = ca.registry.get_for_token(claims, _kid(token), ca.audiences.every)
     if isinstance(provisioner, Disabled):
         raise provisioner.refusal() if provisioner.token_flow else BadRequest("token flow is not supported")
-    if not isinstance(provisioner, AcceptsTokens):
+    if not accepts_tokens(provisioner):
         raise Unauthenticated(f"{provisioner.ref.kind} provisioners accept no tokens")
     _check_issued_since_start(ca, claims)
     audiences = ca.audiences.by_operation[operation]

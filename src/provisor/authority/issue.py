@@ -36,7 +36,7 @@ from provisor.core.x509.extensions import ProvisionerExtension
 from provisor.core.x509.issuer import Issuer
 from provisor.errors import Forbidden
 from provisor.ports import Guard, ToSign
-from provisor.provisioners.base import Provisioner, SignsX509
+from provisor.provisioners.base import Provisioner, signs_x509
 
 
 @final
@@ -67,7 +67,7 @@ async def sign(ca: Snapshot, token: str, ask: X509Ask, trail: Trail) -> Issued:
 
 def authorize(provisioner: Provisioner, who: Identity, ask: X509Ask, ca: Snapshot) -> X509Grant:
     """Step 2."""
-    if not isinstance(provisioner, SignsX509):
+    if not signs_x509(provisioner):
         raise Forbidden(f"{provisioner.ref.kind} provisioners do not sign X.509 certificates")
     return provisioner.x509_grant(who, ask, ca.backdate)
 

@@ -10,10 +10,9 @@ from provisor.authority.commit import accounted, commit_granted
 from provisor.authority.lists import crl_due
 from provisor.authority.snapshot import Snapshot
 from provisor.core.identity import Operation
-from provisor.core.text import go_quoted
 from provisor.errors import AlreadyRevoked, NotSupported, SubjectMismatch, Unauthenticated
 from provisor.ports import IssuerID, NotRevoked, RecordRevocation, Write
-from provisor.provisioners.base import RevokesX509
+from provisor.provisioners.base import revokes_x509
 
 
 class RevokeAsk(Struct, frozen=True):
@@ -31,11 +30,9 @@ async def revoke_by_token(ca: Snapshot, token: str, ask: RevokeAsk, trail: Trail
         trail.enter(1)
         who, provisioner = await authenticate_token(ca, token, Operation.REVOKE, trail)
         trail.enter(2)
-        if not isinstance(provisioner, RevokesX509):
+        if not revokes_x509(provisioner):
             raise Unauthenticated(f"{provisioner.ref.kind} provisioners do not revoke by token")
-        if who.subject != str(ask.serial):
-            text = f'request serial number "{ask.serial}" and token subject {go_quoted(who.subject)} do not match'
-            raise SubjectMismatch(text, public=text)
+        provisioner.x509_revocation(who, ask.serial)
         issuer, expires = await _find_issuer(ca, ask.serial)
         await _record(ca, ask, issuer, expires, provisioner.ref.id, trail)
 

@@ -199,6 +199,9 @@ class Transport:
                 raise BadAnswer(f"the answer of {self.address} is larger than {max_bytes} bytes")
             parts.append(part)
             self._hurry(connection, deadline)
+        if answer.length:
+            raise http.client.IncompleteRead(b"", answer.length)
+        answer.close()
         return b"".join(parts)
 
     def _reason(self, error: Exception) -> str:
@@ -212,8 +215,8 @@ class Transport:
             return f"dial tcp: lookup {address.host}: no such host"
         if isinstance(error, ConnectionRefusedError):
             return f"dial tcp {_first_address(address)}: connect: connection refused"
-        if isinstance(error, http.client.RemoteDisconnected):
-            return "the connection was closed without an answer"
+        if isinstance(error, http.client.RemoteDisconnected | http.client.IncompleteRead):
+            return "the connection was closed before the answer was complete"
         if isinstance(error, OSError) and error.strerror:
             return error.strerror[:1].lower() + error.strerror[1:]
         return str(error) or type(error).__name__

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Protocol, runtime_checkable
+from functools import cache
+from typing import Protocol, TypeGuard, runtime_checkable
 
 from provisor.core.claims import ProvisionerClaims
 from provisor.core.durations import Duration, format_go_time
@@ -60,7 +61,37 @@ class SignsX509(Protocol):
 class RevokesX509(Protocol):
     """Its tokens revoke certificates; the token's subject is the decimal serial."""
 
-    revokes_x509: bool
+    def x509_revocation(self, who: Identity, serial: int) -> None:
+        """Raises `Forbidden` unless this caller may revoke this serial."""
+        ...
+
+
+class TokenProvisioner(AcceptsTokens, Provisioner, Protocol):
+    """A provisioner that has the ability; so are the next two."""
+
+
+class SigningProvisioner(SignsX509, Provisioner, Protocol): ...
+
+
+class RevokingProvisioner(RevokesX509, Provisioner, Protocol): ...
+
+
+@cache
+def _has(kind: type, ability: type) -> bool:
+    """Whether a class has an ability; looked up once, since asking a protocol costs as much as parsing a token."""
+    return issubclass(kind, ability)
+
+
+def accepts_tokens(provisioner: Provisioner) -> TypeGuard[TokenProvisioner]:
+    return _has(type(provisioner), AcceptsTokens)
+
+
+def signs_x509(provisioner: Provisioner) -> TypeGuard[SigningProvisioner]:
+    return _has(type(provisioner), SignsX509)
+
+
+def revokes_x509(provisioner: Provisioner) -> TypeGuard[RevokingProvisioner]:
+    return _has(type(provisioner), RevokesX509)
 
 
 def check_renewal(

@@ -22,7 +22,8 @@ from provisor.core.jose.jws import UnverifiedToken, verify_signature
 from provisor.core.jose.jwt import TokenClaims, check_times, parse_confirmation, token_key
 from provisor.core.keys import PublicKey
 from provisor.core.names import classify_sans
-from provisor.errors import BadKey, ConfigError, TokenInvalid
+from provisor.core.text import go_quoted
+from provisor.errors import BadKey, ConfigError, SubjectMismatch, TokenInvalid
 
 EXTENSION_NUMBER: Final = 1
 
@@ -37,8 +38,6 @@ class JWKConfig(Struct, frozen=True, rename="camel"):
 @final
 class JWKProvisioner:
     """Tokens signed by one key: `iss` is the provisioner's name, `kid` the key's id."""
-
-    revokes_x509 = True
 
     def __init__(self, name: str, config: JWKConfig, claims: ProvisionerClaims, public: Mapping[str, object]) -> None:
         """Raises `ConfigError` with the reference's text when the provisioner cannot be used."""
@@ -99,6 +98,12 @@ class JWKProvisioner:
             validity=ValidityRule(self.claims.min_tls, self.claims.default_tls, self.claims.max_tls, backdate),
             extension=not self.claims.disable_smallstep_extensions,
         )
+
+    def x509_revocation(self, who: Identity, serial: int) -> None:
+        """A token revokes the one serial it names, whoever issued it."""
+        if who.subject != str(serial):
+            text = f'request serial number "{serial}" and token subject {go_quoted(who.subject)} do not match'
+            raise SubjectMismatch(text, public=text)
 
 
 def _verification_key(members: Mapping[str, object]) -> JWK:

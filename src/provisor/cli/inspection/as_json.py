@@ -97,7 +97,8 @@ def json_members(document: Document) -> Members:
             "length": int((document.not_after - document.not_before).total_seconds()),
         }
     members["subject"] = _name(document.subject)
-    members["subject_dn"] = name_text(document.subject, ", ")
+    if name := name_text(document.subject, ", "):
+        members["subject_dn"] = name
     members["subject_key_info"] = _key(document.spki)
     members["extensions"] = extensions
     if unknown:
@@ -146,8 +147,8 @@ def _key(spki: bytes) -> Members:
             "curve": describe_key(key).curve,
             "length": key.key_size,
             "pub": _base64(b"\x04" + x + y),
-            "x": _base64(x),
-            "y": _base64(y),
+            "x": _base64(x.lstrip(b"\0")),
+            "y": _base64(y.lstrip(b"\0")),
         }
         return {"key_algorithm": {"name": "ECDSA"}, "ecdsa_public_key": public, **fingerprint}
     if isinstance(key, rsa.RSAPublicKey):

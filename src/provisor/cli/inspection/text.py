@@ -39,7 +39,7 @@ def _full_lines(document: Document) -> Iterator[str]:
         yield "Certificate:"
         yield "    Data:"
         yield f"        Version: {document.version + 1} ({document.version:#x})"
-        yield f"        Serial Number: {document.serial} ({document.serial:#x})"
+        yield f"        Serial Number: {document.serial} ({_whole_octets(document.serial)})"
         yield f"        Signature Algorithm: {algorithm}"
         yield f"        Issuer: {name_text(document.issuer)}".rstrip()
     if document.not_before and document.not_after:
@@ -56,6 +56,11 @@ def _full_lines(document: Document) -> Iterator[str]:
             yield f"            {line}" if line else ""
     yield f"    Signature Algorithm: {algorithm}"
     yield from _hex_lines(document.signature, _SIGNATURE_OCTETS, 9)
+
+
+def _whole_octets(number: int) -> str:
+    digits = f"{abs(number):x}"
+    return f"{'-' if number < 0 else ''}0x{'0' * (len(digits) % 2)}{digits}"
 
 
 def _time(instant: datetime) -> str:

@@ -87,7 +87,7 @@ class _Search:
                 yield candidate
 
     def _is_above(self, parent: Certificate, chain: list[Certificate]) -> bool:
-        if not is_issued_by(chain[-1], parent):
+        if not is_issued_by(chain[-1], parent) or not _may_sign(parent):
             return False
         try:
             _check_itself(parent, self._now)
@@ -98,10 +98,11 @@ class _Search:
         return True
 
 
+def _may_sign(parent: Certificate) -> bool:
+    return parent.is_ca and (parent.key_usage is None or KeyUsage.CERT_SIGN in parent.key_usage)
+
+
 def _check_authority(parent: Certificate, chain: Sequence[Certificate]) -> None:
-    certifies = parent.key_usage is None or KeyUsage.CERT_SIGN in parent.key_usage
-    if not parent.is_ca or not certifies:
-        raise Unauthenticated("x509: invalid signature: parent certificate cannot sign this kind of certificate")
     below = sum(1 for certificate in chain[1:] if certificate.subject != certificate.issuer)
     if parent.path_length is not None and below > parent.path_length:
         raise Unauthenticated("x509: too many intermediates for path length constraint")
