@@ -16,10 +16,11 @@ def first_certificate(startup: Startup, path: str) -> tuple[str, ...]:
     password = os.path.join(os.path.dirname(os.path.dirname(path)), "secrets", "password")
     name = next((p.ref.name for p in startup.registry.all if p.ref.kind == "JWK"), "NAME")
     return (
-        f"Root fingerprint: {fingerprint}",
-        "Your first certificate, from another terminal (`step` instead of `.venv/bin/provisor` works as well):",
         "",
-        f"  export STEPPATH=$(mktemp -d); .venv/bin/provisor ca bootstrap --ca-url {url} --fingerprint {fingerprint}",
+        f"Root fingerprint: {fingerprint}",
+        "Get a first certificate from another terminal (`step` in place of `.venv/bin/provisor` works as well):",
+        "",
+        f"  export STEPPATH=$(mktemp -d) && .venv/bin/provisor ca bootstrap --ca-url {url} --fingerprint {fingerprint}",
         f"  .venv/bin/provisor ca certificate web.internal web.crt web.key --provisioner {name} "
         f"--provisioner-password-file {password}",
         "  .venv/bin/provisor certificate inspect --short web.crt",

@@ -98,7 +98,8 @@ class NotaryProcess:
         self._control.send(
             Ready(
                 epoch=self._epoch,
-                lines=self._lines(self._startup),
+                lines=start_lines(self._startup, self._shown, quiet=bool(self._start.options.get("quiet"))),
+                notice=first_certificate(self._startup, self._path) if self._start.options.get("hints") else (),
                 listeners=listeners_of(self._startup.config),
                 workers=self._startup.config.provisor.workers,
             )
@@ -192,11 +193,6 @@ class NotaryProcess:
             self._control.send(Refused(reason="invalid", faults=(error.detail,)))
             return
         self._control.send(Reloaded(epoch=self._epoch))
-
-    def _lines(self, startup: Startup) -> tuple[str, ...]:
-        return start_lines(startup, self._shown, quiet=bool(self._start.options.get("quiet"))) + (
-            first_certificate(startup, self._path) if self._start.options.get("hints") else ()
-        )
 
 
 def describe(error: ProvisorError | OSError) -> tuple[str, ...]:

@@ -131,11 +131,13 @@ Command = Start | Prepare | Commit | Discard | Reload | Listen | Unlisten | Drai
 class Ready(Struct, frozen=True, tag_field="event", tag="ready"):
     """The child serves. From the notary also what the others need.
 
-    `lines` are for the log of the start; `workers` is the configured number, None for the default.
+    `lines` are for the log of the start, `notice` is for a person and follows when everything serves;
+    `workers` is the configured number, None for the default.
     """
 
     epoch: int = 0
     lines: tuple[str, ...] = ()
+    notice: tuple[str, ...] = ()
     listeners: tuple[ListenerSpec, ...] = ()
     workers: int | None = None
 

@@ -241,6 +241,8 @@ class Supervisor:
         self._write_pidfile()
         self._started = True
         self._log(*ready.lines, *_serving(ready.listeners))
+        for line in ready.notice:
+            self._print(line)
         self._notify("READY=1")
         return None
 
