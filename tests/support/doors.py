@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
 from typing import Any, Final
 
 from provisor.server.routes import Credential
@@ -105,9 +104,7 @@ class BearerDoor:
     def claims(self, **over: object) -> dict[str, object]:
         return self.world.ca.renew_claims(self.world.leaf, **{"jti": TOKEN_ID, **over})
 
-    def good(
-        self, leaf: Party | None = None, header: Mapping[str, object] | None = None, **over: object
-    ) -> str:
+    def good(self, leaf: Party | None = None, header: Mapping[str, object] | None = None, **over: object) -> str:
         claims: dict[str, Any] = {"jti": TOKEN_ID, **over}
         return self.world.ca.renew_token(leaf or self.world.leaf, header=header, **claims)
 
@@ -145,5 +142,3 @@ DOORS: Final[Mapping[Credential, type[Door]]] = {
     Credential.BEARER: BearerDoor,
     Credential.CERTIFICATE: CertificateDoor,
 }
-
-LONG_AGO: Final = timedelta(days=-400)

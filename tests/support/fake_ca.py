@@ -56,6 +56,13 @@ class Refusal(Exception):
         self.message = message
 
 
+class _QuietServer(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that does not like us is not worth a traceback."""
+
+
 class FakeCA:
     """Runs as long as the `with` block. `seen` are the requests; `revoked` the serials; pages have `page_size`."""
 
@@ -79,8 +86,7 @@ class FakeCA:
         context.load_cert_chain(folder / "server.crt", folder / "server.key")
         context.load_verify_locations(self.pki.root_file)
         context.verify_mode = ssl.CERT_OPTIONAL
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self._server.daemon_threads = True
+        self._server = _QuietServer(("127.0.0.1", 0), _handler(self))
         # the handshake belongs to the connection's thread, so that one bad client does not stop the others
         self._server.socket = context.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
         self.port: int = self._server.server_address[1]

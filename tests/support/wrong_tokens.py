@@ -7,16 +7,15 @@ import hashlib
 import hmac
 import json
 from collections.abc import Callable, Mapping
-from typing import Final
+from datetime import timedelta
+from typing import Any, Final
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from msgspec import Struct
 
 from provisor.core.jose.jwk import jwk_members, make_jwk
-from support.authority import RENEW_ISSUER
 from support.credentials import (
-    CLIENT,
     SERVER,
     Party,
     b64url,
@@ -28,7 +27,7 @@ from support.credentials import (
     raw_signature,
     unb64url,
 )
-from support.doors import LONG_AGO, TOKEN_ID, BearerDoor, TokenDoor
+from support.doors import BearerDoor, TokenDoor
 
 BEYOND_LEEWAY: Final = 61
 
@@ -231,7 +230,9 @@ WRONG_TOKENS: Final[Mapping[str, WrongToken]] = {
     "issued in the future": WrongToken(lambda door: door.good(iat=_now(door, BEYOND_LEEWAY))),
     "audience of another operation": WrongToken(lambda door: door.good(aud=_other_audience(door))),
     "audience of renewal": WrongToken(lambda door: door.good(aud="https://ca.test/1.0/renew")),
-    "audience of another host": WrongToken(lambda door: _audience(door, lambda a: a.replace("ca.test", "ca.test.evil"))),
+    "audience of another host": WrongToken(
+        lambda door: _audience(door, lambda a: a.replace("ca.test", "ca.test.evil"))
+    ),
     "audience of a host in capitals": WrongToken(lambda door: _audience(door, lambda a: a.replace("ca", "CA"))),
     "audience by http": WrongToken(lambda door: _audience(door, lambda a: a.replace("https", "http"))),
     "audience with a trailing slash": WrongToken(lambda door: _audience(door, lambda a: f"{a}/")),
@@ -256,7 +257,9 @@ WRONG_TOKENS: Final[Mapping[str, WrongToken]] = {
     "kid a number": WrongToken(lambda door: door.good(header={"kid": 7})),
     "provisioner unknown to the CA": WrongToken(lambda door: door.good(make_signer("stranger"))),
     "provisioner disabled": WrongToken(lambda door: door.good(door.world.templated)),
-    "provisioner that takes no tokens": WrongToken(lambda door: _audience(door, lambda a: f"{a}#acme/acme"), status=400),
+    "provisioner that takes no tokens": WrongToken(
+        lambda door: _audience(door, lambda a: f"{a}#acme/acme"), status=400
+    ),
     "exp a text": WrongToken(lambda door: door.good(exp=str(_now(door, 300)))),
     "exp infinite": WrongToken(lambda door: door.good(exp=1e300)),
     "nbf an object": WrongToken(lambda door: door.good(nbf={})),
@@ -283,6 +286,10 @@ def _forged_bearer(name: str) -> WrongBearer:
     return WrongBearer(lambda door: FORGERIES[name](door.good(), door.world.leaf.key), status=_PROOF)
 
 
+def _unreadable_bearer(name: str) -> WrongBearer:
+    return WrongBearer(lambda door: UNREADABLE[name](door.good()))
+
+
 def _chain(*ders: bytes) -> dict[str, object]:
     return {"x5cInsecure": [base64.b64encode(der).decode() for der in ders]}
 
@@ -294,15 +301,17 @@ def _of_another_ca(door: BearerDoor) -> str:
     return door.good(leaf, header=_chain(leaf.der, root.der))
 
 
-def _of_another_ca_with_our_chain(door: BearerDoor) -> str:
+def _of_an_impostor(door: BearerDoor) -> str:
     """Our chain behind a leaf that another key signed under our issuer's name."""
     impostor = Party(door.world.ca.pki.issuer.certificate, make_key())
     return door.good(make_party("a.test", impostor, now=door.world.ca.clock.now))
 
 
-def _stolen(door: BearerDoor) -> str:
-    """Somebody else's certificate, one's own key."""
-    return door.good(Party(door.world.leaf.certificate, make_key()))
+def _of_a_leaf(door: BearerDoor) -> str:
+    """A leaf that plays issuer: its own chain is good."""
+    world = door.world
+    below = make_party("b.test", world.leaf, now=world.ca.clock.now)
+    return door.good(below, header=_chain(below.der, world.leaf.der, *world.ca.pki.chain))
 
 
 def _revoked(door: BearerDoor) -> str:
@@ -310,19 +319,68 @@ def _revoked(door: BearerDoor) -> str:
     return door.good()
 
 
-def _expired(door: BearerDoor) -> str:
-    door.world.ca.clock.advance(hours=25)
-    return door.good()
+def _forged_leaf(**settings: Any) -> WrongBearer:
+    return WrongBearer(lambda door: door.good(door.world.forge(**settings)))
 
 
-def _not_yet_valid(door: BearerDoor) -> str:
-    world = door.world
-    later = world.ca.clock.now.timestamp() + 3600
-    from provisor.core.durations import format_rfc3339
-    from datetime import UTC, datetime
-
-    raise NotImplementedError((later, format_rfc3339, UTC, datetime))
+def _proven_leaf(**settings: Any) -> WrongBearer:
+    return WrongBearer(lambda door: door.good(door.world.forge(**settings)), proven=True)
 
 
-WRONG_BEARERS: Final[Mapping[str, WrongBearer]] = {}
-_ = (CLIENT, SERVER, LONG_AGO, TOKEN_ID, RENEW_ISSUER, _revoked, _expired, _stolen, _of_another_ca, _of_another_ca_with_our_chain)
+WRONG_BEARERS: Final[Mapping[str, WrongBearer]] = {
+    **{name: _forged_bearer(name) for name in FORGERIES},
+    **{name: _unreadable_bearer(name) for name in UNREADABLE},
+    "expired": WrongBearer(lambda door: door.good(exp=_now(door, -BEYOND_LEEWAY))),
+    "not yet valid": WrongBearer(lambda door: door.good(nbf=_now(door, BEYOND_LEEWAY))),
+    "issued in the future": WrongBearer(lambda door: door.good(iat=_now(door, BEYOND_LEEWAY))),
+    "audience of signing": WrongBearer(lambda door: door.good(aud="https://ca.test/1.0/sign"), status=_PROOF),
+    "audience of rekey": WrongBearer(lambda door: door.good(aud="https://ca.test/1.0/rekey"), status=_PROOF),
+    "audience of another host": WrongBearer(lambda door: door.good(aud="https://ca.test.evil/renew"), status=_PROOF),
+    "audience absent": WrongBearer(lambda door: door.good(aud=...), status=_PROOF),
+    "audience a number": WrongBearer(lambda door: door.good(aud=7)),
+    "issuer unknown": WrongBearer(lambda door: door.good(iss="nobody")),
+    "issuer of another provisioner": WrongBearer(lambda door: door.good(iss=door.world.other.name)),
+    "issuer absent": WrongBearer(lambda door: door.good(iss=...)),
+    "sub of another name": WrongBearer(lambda door: door.good(sub="b.test")),
+    "sub in another case": WrongBearer(lambda door: door.good(sub="A.test")),
+    "sub absent": WrongBearer(lambda door: door.good(sub=...)),
+    "exp a text": WrongBearer(lambda door: door.good(exp=str(_now(door, 300)))),
+    "chain absent": WrongBearer(lambda door: door.good(header={"x5cInsecure": ...})),
+    "chain empty": WrongBearer(lambda door: door.good(header={"x5cInsecure": []})),
+    "chain a text": WrongBearer(lambda door: door.good(header={"x5cInsecure": "x"})),
+    "chain of numbers": WrongBearer(lambda door: door.good(header={"x5cInsecure": [7]})),
+    "chain not base64": WrongBearer(lambda door: door.good(header={"x5cInsecure": ["***"]})),
+    "chain of no certificates": WrongBearer(lambda door: door.good(header={"x5cInsecure": ["eA=="]})),
+    "chain in x5c instead": WrongBearer(
+        lambda door: door.good(header={"x5cInsecure": ..., "x5c": _chain(door.world.leaf.der)["x5cInsecure"]})
+    ),
+    "chain without the issuer": WrongBearer(lambda door: door.good(header=_chain(door.world.leaf.der))),
+    "chain reversed": WrongBearer(lambda door: door.good(header=_chain(*door.world.ca.pki.chain, door.world.leaf.der))),
+    "chain of many": WrongBearer(lambda door: door.good(header=_chain(*[door.world.leaf.der] * 9))),
+    "certificate of another CA": WrongBearer(_of_another_ca),
+    "certificate of an impostor": WrongBearer(_of_an_impostor),
+    "certificate by a leaf": WrongBearer(_of_a_leaf),
+    "certificate of somebody else": WrongBearer(
+        lambda door: door.good(Party(door.world.leaf.certificate, make_key())), status=_PROOF
+    ),
+    "certificate self-signed": WrongBearer(
+        lambda door: door.good(
+            make_party(
+                "a.test",
+                None,
+                now=door.world.ca.clock.now,
+                issuer_name=door.world.ca.pki.issuer.certificate.subject,
+            )
+        )
+    ),
+    "certificate of the authority": WrongBearer(lambda door: door.good(door.world.ca.pki.issuer)),
+    "certificate for servers only": _forged_leaf(purposes=[SERVER]),
+    "certificate without digitalSignature": _forged_leaf(usages=["key_encipherment"]),
+    "certificate without key usage": _forged_leaf(usages=None),
+    "certificate of an unknown provisioner": _forged_leaf(provisioner="ghost"),
+    "certificate of nobody": _forged_leaf(provisioner=""),
+    "certificate expired": _proven_leaf(starts=timedelta(hours=-2), ends=timedelta(hours=-1)),
+    "certificate not yet valid": _proven_leaf(starts=timedelta(hours=1), ends=timedelta(hours=2)),
+    "certificate that is not renewed": _proven_leaf(provisioner="norenew"),
+    "certificate revoked": WrongBearer(_revoked, proven=True),
+}

@@ -103,7 +103,7 @@ def not_a_database(_document: dict[str, Any], path: Path) -> None:
         (put(key="/none"), ["$.key"]),
         (put(dnsNames=["Ünicode"]), ["$.dnsNames"]),
         (put(dnsNames=[]), ["$.dnsNames"]),
-        (put(tls={"minVersion": 1.3, "maxVersion": 1.2}), ["$.tls.minVersion"]),
+        (put(tls={"minVersion": 1.3, "maxVersion": 1.2}), ["$.tls"]),
         (other_issuer, ["$.key", "$.crt"]),
         (badger, ["$.db.dataSource"]),
         (not_a_database, ["$.db.dataSource"]),

@@ -14,6 +14,7 @@ from provisor import __version__
 from provisor.app.bundle import bundle_of, encode_bundle, utc_now
 from provisor.app.hints import first_certificate
 from provisor.app.identity import make_identity
+from provisor.app.rules import gate_rules
 from provisor.app.tasks import Ended, run_together
 from provisor.app.timing import TimedSigner, TimedStore
 from provisor.app.urls import server_url
@@ -22,7 +23,7 @@ from provisor.config.load import Fault
 from provisor.core.secret import Secret
 from provisor.errors import ConfigError, ProvisorError, Unavailable
 from provisor.notary.inline import InlineNotary
-from provisor.notary.keyring import GateRules, SigningIssuer
+from provisor.notary.keyring import SigningIssuer
 from provisor.notary.notary import NotaryCore
 from provisor.notary.server import LinkServer
 from provisor.server.control import (
@@ -45,17 +46,6 @@ from provisor.startup import StartRefused, Startup, load_startup
 from provisor.storage.sqlite import MEMORY, SQLiteStore
 
 _encode_identity = msgspec.msgpack.Encoder().encode
-
-
-def gate_rules(config: CAConfig) -> GateRules:
-    """What no certificate may exceed, by the notary's own reading of the configuration."""
-    switches = config.provisor.switches
-    return GateRules(
-        max_validity=config.provisor.max_certificate_duration,
-        max_crl_validity=max(GateRules().max_crl_validity, config.crl.cache_duration),
-        not_beyond_issuer=not switches.allow_not_after_beyond_issuer,
-        min_rsa_bits=0 if switches.accept_weak_rekey_keys else 2048,
-    )
 
 
 @final

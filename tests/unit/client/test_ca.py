@@ -265,6 +265,19 @@ def test_an_answer_that_is_too_large_is_cut_off(ca: FakeCA, client: CAClient, mo
         client.crl()
 
 
+def test_an_answer_that_is_cut_off_is_no_answer(ca: FakeCA, client: CAClient) -> None:
+    def cut(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Length", "100")
+        handler.end_headers()
+        handler.wfile.write(b'{"status":"ok"}')
+        handler.close_connection = True
+
+    ca.trouble["/health"] = cut
+    with pytest.raises(Unreachable, match="closed before the answer was complete"):
+        client.health()
+
+
 def test_an_answer_that_comes_in_drops_does_not_take_longer_than_the_limit(ca: FakeCA, client: CAClient) -> None:
     def drip(handler: BaseHTTPRequestHandler) -> None:
         handler.send_response(200)

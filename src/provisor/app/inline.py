@@ -1,0 +1,88 @@
+"""The whole CA in one process: for mounting in another ASGI program, and for tests.
+
+    async with InlineCA.open("ca.json", password) as ca:
+        ...  # serve ca.application
+
+The program it is mounted in has the keys in its own memory then, and answers strangers with them:
+`provisor serve` keeps the two apart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Callable
+from datetime import datetime
+from types import TracebackType
+from typing import Self, final
+
+from provisor.app.bundle import build_snapshot, bundle_of, utc_now
+from provisor.app.jobs import JobRunner, schedule_first
+from provisor.app.rules import gate_rules
+from provisor.authority.snapshot import Snapshot
+from provisor.core.secret import Secret
+from provisor.notary.inline import InlineNotary
+from provisor.notary.keyring import SigningIssuer
+from provisor.notary.notary import NotaryCore
+from provisor.server.application import Application, Authority
+from provisor.server.context import Context
+from provisor.server.observer import Observer
+from provisor.startup import Startup, load_startup
+from provisor.storage.sqlite import MEMORY, SQLiteStore
+
+
+@final
+class InlineCA:
+    """`application` is the ASGI application, `jobs` what the background does. Enter it on the loop that serves."""
+
+    def __init__(
+        self,
+        startup: Startup,
+        *,
+        clock: Callable[[], datetime] = utc_now,
+        random: Callable[[int], bytes] = os.urandom,
+        observer: Observer | None = None,
+    ) -> None:
+        """Opens the store and installs the key. Raises `ConfigError`, `Unavailable`."""
+        self.store = SQLiteStore.open(startup.store or MEMORY)
+        core = NotaryCore(self.store, clock=clock, random=random)
+        self.notary = InlineNotary(core)
+        signing = SigningIssuer(startup.issuer, startup.signer)
+        epoch = self.notary.install({startup.issuer.id: signing}, gate_rules(startup.config))
+        retiring = tuple(record.certificate for record in self.store.issuers() if record.state == "retiring")
+        bundle = bundle_of(startup, epoch, clock(), retiring)
+        snapshot = build_snapshot(bundle, self.notary, self.store.ledger, clock=clock, random=random)
+        self.authority = Authority(snapshot)
+        self.observer = observer or Observer()
+        self.observer.reconfigure(snapshot)
+        self.context = Context(startup.config.provisor.limits, self.observer)
+        self.application = Application(self.authority, self.context)
+        self.jobs = JobRunner(lambda: self.authority.current, self.observer.note)
+        self._task: asyncio.Task[None] | None = None
+
+    @classmethod
+    def open(cls, path: str, password: Secret | None = None) -> Self:
+        """The CA of a ca.json. Raises `StartRefused` with every fault."""
+        return cls(load_startup(path, password, utc_now()))
+
+    @property
+    def snapshot(self) -> Snapshot:
+        return self.authority.current
+
+    async def __aenter__(self) -> Self:
+        await schedule_first(self.snapshot)
+        await self.jobs.run_due()
+        self._task = asyncio.get_running_loop().create_task(self.jobs.run())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+        await self.notary.drain()
+        self.notary.close()
+        self.store.close()
