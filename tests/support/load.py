@@ -105,6 +105,10 @@ class Load:
         for thread in self._threads:
             thread.start()
 
+    @property
+    def answered(self) -> int:
+        return sum(attempt.status != 0 for attempt in self.attempts)
+
     def stop(self) -> None:
         """Begin no more."""
         self._stop = True

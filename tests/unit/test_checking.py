@@ -10,7 +10,7 @@ import pytest
 
 from provisor.checking import Report, check_configuration
 from provisor.core.secret import Secret
-from provisor.pki import create_pki, make_intermediate, make_root
+from provisor.pki import create_pki
 from provisor.storage.sqlite import SQLiteStore
 
 PASSWORD = Secret("capassword")
@@ -41,9 +41,16 @@ def changed(step_path: Path, change: Change) -> Path:
     return path
 
 
-def report(step_path: Path, change: Change = lambda _document, _path: None, **options: Any) -> Report:
+def report(
+    step_path: Path,
+    change: Change = lambda _document, _path: None,
+    *,
+    password: Secret | None = PASSWORD,
+    now: datetime = NOW,
+    strict: bool = False,
+) -> Report:
     path = changed(step_path, change)
-    return check_configuration(str(path), **({"password": PASSWORD, "now": NOW} | options))
+    return check_configuration(str(path), password=password, now=now, strict=strict)
 
 
 def pointers(found: Report) -> list[str]:
@@ -70,11 +77,7 @@ def put(**members: Any) -> Change:
 
 
 def other_issuer(document: dict[str, Any], path: Path) -> None:
-    root = make_root("Other", now=NOW)
-    create_pki(
-        str(path / "other"), name="Other", dns=["x"], address=":1", provisioner="p", password=PASSWORD, now=NOW
-    )
-    assert make_intermediate("Other", root, now=NOW)
+    create_pki(str(path / "other"), name="Other", dns=["x"], address=":1", provisioner="p", password=PASSWORD, now=NOW)
     document["crt"] = str(path / "other" / "certs" / "intermediate_ca.crt")
 
 

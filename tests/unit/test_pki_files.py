@@ -54,7 +54,9 @@ def test_folders_are_for_their_owner_only(tmp_path: Path) -> None:
     modes = {path.name: oct(path.stat().st_mode & 0o777) for path in (tmp_path / "a").rglob("*")}
     assert modes == {
         **dict.fromkeys(("step", "certs", "config", "secrets", "db"), "0o700"),
-        **{"root_ca.crt": "0o600", "root_ca_key": "0o600", "ca.json": "0o644"},
+        "root_ca.crt": "0o600",
+        "root_ca_key": "0o600",
+        "ca.json": "0o644",
     }
 
 
@@ -122,9 +124,7 @@ def in_child(work: Callable[[], None]) -> int:
 
 
 @pytest.mark.parametrize("count", range(5))
-def test_a_crash_at_any_move_is_undone_by_the_next_one(
-    old: Path, monkeypatch: pytest.MonkeyPatch, count: int
-) -> None:
+def test_a_crash_at_any_move_is_undone_by_the_next_one(old: Path, monkeypatch: pytest.MonkeyPatch, count: int) -> None:
     before = tree(old)
 
     def crash() -> None:

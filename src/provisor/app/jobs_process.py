@@ -11,6 +11,7 @@ from provisor.app.bundle import build_snapshot
 from provisor.app.jobs import JobRunner, schedule_first
 from provisor.app.tasks import Ended, run_together
 from provisor.app.worker import fetch_bundle, open_ledger, open_observer
+from provisor.errors import Unavailable
 from provisor.notary.link import LinkNotary
 from provisor.server.control import (
     ChildControl,
@@ -43,7 +44,7 @@ class JobsProcess:
         bundle = await fetch_bundle(self._notary)
         self._ledger = open_ledger(bundle, self._notary)
         self._snapshot = build_snapshot(bundle, self._notary, self._ledger)
-        observer = open_observer(self._start, "jobs")
+        self._observer = observer = open_observer(self._start, "jobs")
         limits = ConnectionLimits.of(self._snapshot.config.provisor.limits)
         self._connections = Connections(limits, on_refusal=observer.refused_connection)
         metrics = make_metrics_app(Path(self._start.runtime), self._start.started or time())
@@ -68,10 +69,7 @@ class JobsProcess:
             command, sockets = received
             match command:
                 case Reload():
-                    bundle = await fetch_bundle(self._notary)
-                    self._snapshot = build_snapshot(bundle, self._notary, self._ledger)
-                    await schedule_first(self._snapshot)
-                    self._control.send(Reloaded(epoch=self._snapshot.epoch))
+                    await self._reload()
                 case Listen(listener=spec):
                     await self._listen(spec, sockets[0])
                 case Unlisten(listener=spec):
@@ -84,3 +82,14 @@ class JobsProcess:
                     raise Ended(0)
                 case _:
                     pass
+
+    async def _reload(self) -> None:
+        """A notary that dies meanwhile takes nobody with it: the next one's epoch comes as another command."""
+        try:
+            bundle = await fetch_bundle(self._notary)
+            self._snapshot = build_snapshot(bundle, self._notary, self._ledger)
+            await schedule_first(self._snapshot)
+        except Unavailable as error:
+            self._observer.note(f"configuration not fetched: {error.detail}")
+        else:
+            self._control.send(Reloaded(epoch=self._snapshot.epoch))

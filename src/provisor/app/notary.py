@@ -68,6 +68,7 @@ class NotaryProcess:
         """Start, say so, and serve; the exit status."""
         try:
             self._startup = self._load()
+            is_new = self._startup.store is not None and not self._startup.store.exists()
             store = SQLiteStore.open(self._startup.store or MEMORY)
         except (ProvisorError, OSError) as error:
             self._control.send(Failed(faults=describe(error)))
@@ -88,7 +89,10 @@ class NotaryProcess:
         self._control.send(
             Ready(
                 epoch=self._epoch,
-                lines=start_lines(self._startup, self._shown, quiet=bool(self._start.options.get("quiet"))),
+                lines=(
+                    *([_first_write(self._startup)] if is_new else []),
+                    *start_lines(self._startup, self._shown, quiet=bool(self._start.options.get("quiet"))),
+                ),
                 notice=first_certificate(self._startup, self._path) if self._start.options.get("hints") else (),
                 listeners=listeners_of(self._startup.config),
                 workers=self._startup.config.provisor.workers,
@@ -192,6 +196,13 @@ def describe(error: ProvisorError | OSError) -> tuple[str, ...]:
     if isinstance(error, ConfigError):
         return (error.reason,)
     return (error.detail if isinstance(error, ProvisorError) else str(error),)
+
+
+def _first_write(startup: Startup) -> str:
+    return (
+        f"{startup.store} is new. Only Provisor reads it: a step-ca that is started on this folder later "
+        "renews what is revoked here, and takes tokens that are spent here"
+    )
 
 
 def _fault_line(fault: Fault) -> str:

@@ -75,6 +75,7 @@ class Worker:
         self._start = control.start
         self._notary = LinkNotary(control.start.notary)
         self._listeners: dict[ListenerSpec, Listener] = {}
+        self._refreshing = asyncio.Lock()
 
     async def run(self) -> int:
         bundle = await fetch_bundle(self._notary)
@@ -115,8 +116,7 @@ class Worker:
             command, sockets = received
             match command:
                 case Reload():
-                    await self._refresh()
-                    self._control.send(Reloaded(epoch=self._authority.current.epoch))
+                    await self._reload()
                 case Listen(listener=spec):
                     await self._listen(spec, sockets[0])
                 case Unlisten(listener=spec):
@@ -127,9 +127,21 @@ class Worker:
                 case _:
                     pass
 
+    async def _reload(self) -> None:
+        """A notary that dies meanwhile takes nobody with it: the next one's epoch comes as another command."""
+        try:
+            await self._refresh()
+        except Unavailable as error:
+            self._observer.note(f"configuration not fetched: {error.detail}")
+        else:
+            self._control.send(Reloaded(epoch=self._authority.current.epoch))
+
     async def _refresh(self) -> None:
         """Take over the configuration in force, and with it the TLS settings. Raises `Unavailable`."""
-        bundle = await fetch_bundle(self._notary)
+        async with self._refreshing:
+            await self._take_over(await fetch_bundle(self._notary))
+
+    async def _take_over(self, bundle: Bundle) -> None:
         if bundle.epoch <= self._authority.current.epoch:
             return
         self._identity = await fetch_identity(self._notary)

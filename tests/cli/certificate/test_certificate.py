@@ -56,7 +56,10 @@ def kept(recorded: dict[str, Any]) -> dict[str, Any]:
 
 INSPECTED = [
     *(["inspect", file] for file in ("leaf.crt", "root.crt", "rsa.crt", "ed.crt", "p521.crt", "rsa.csr", "plain.csr")),
-    *(["inspect", "--short", file] for file in ("leaf.crt", "root.crt", "rsa.crt", "chain.crt", "rsa.csr", "empty.csr")),
+    *(
+        ["inspect", "--short", file]
+        for file in ("leaf.crt", "root.crt", "rsa.crt", "chain.crt", "rsa.csr", "empty.csr")
+    ),
     ["inspect", "chain.crt", "--bundle"],
     ["inspect", "chain.crt", "--bundle", "--short"],
     ["inspect", "chain.crt", "--bundle", "--format", "pem"],

@@ -37,9 +37,7 @@ def test_the_report_as_json_has_everything(desk: Desk) -> None:
     report = json.loads(ended.stdout)
     assert (ended.status, report["ok"]) == (2, False)
     assert [fault["pointer"] for fault in report["faults"]] == ["$.key"]
-    assert {"name": "chain", "ok": True} == {
-        name: check[name] for check in report["checks"] if check["name"] == "chain" for name in ("name", "ok")
-    }
+    assert [check["ok"] for check in report["checks"] if check["name"] == "chain"] == [True]
 
 
 def test_without_a_password_and_a_terminal_the_key_is_the_fault(desk: Desk) -> None:
@@ -50,4 +48,7 @@ def test_without_a_password_and_a_terminal_the_key_is_the_fault(desk: Desk) -> N
 
 def test_a_file_that_is_not_there_ends_with_status_2(desk: Desk) -> None:
     ended = desk.run("ca check none.json")
-    assert (ended.status, ended.stdout) == (2, '✗ configuration: error reading "none.json": no such file or directory\n')
+    assert (ended.status, ended.stdout) == (
+        2,
+        '✗ configuration: error reading "none.json": no such file or directory\n',
+    )

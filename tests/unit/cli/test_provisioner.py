@@ -55,12 +55,18 @@ def document(desk: Desk) -> dict[str, Any]:
 
 
 def change(desk: Desk, members: Mapping[str, Any]) -> None:
-    config_file(desk).write_text(json.dumps(document(desk) | members))
+    config_file(desk).write_text(json.dumps(document(desk) | dict(members)))
 
 
 @pytest.mark.parametrize(
     "answer",
-    [404, 501, unreachable(ConnectionRefusedError()), unreachable(TimeoutError()), unreachable(OSError(113, "no route"))],
+    [
+        404,
+        501,
+        unreachable(ConnectionRefusedError()),
+        unreachable(TimeoutError()),
+        unreachable(OSError(113, "no route")),
+    ],
     ids=str,
 )
 def test_a_ca_without_remote_management_has_its_file_edited(
