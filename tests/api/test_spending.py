@@ -6,7 +6,7 @@ import asyncio
 import base64
 import ipaddress
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Final, final
+from typing import Any, Final, final
 
 import pytest
 from cryptography import x509
@@ -47,7 +47,7 @@ class Ask(Struct, frozen=True):
     body: Callable[[], Mapping[str, object]]
     code: str = "NameNotAllowed"
     status: int = 403
-    claims: Mapping[str, object] = {}
+    claims: Mapping[str, Any] = {}
 
 
 def _csr(*names: x509.GeneralName | str, common_name: str = "") -> Callable[[], Mapping[str, object]]:

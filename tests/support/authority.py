@@ -24,10 +24,11 @@ from random import Random
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
+from cryptography.x509 import load_der_x509_certificate
 from msgspec import Struct
 
 from provisor.app.bundle import Bundle, build_snapshot
-from provisor.app.notary import gate_rules
+from provisor.app.rules import gate_rules
 from provisor.authority.audit import Event, parse_event
 from provisor.authority.snapshot import Snapshot
 from provisor.config.load import load_config
@@ -42,12 +43,13 @@ from provisor.notary.notary import NotaryCore
 from provisor.ports import Entry, Outcome, ToSign
 from provisor.server.application import Application, Authority
 from provisor.server.context import Context
+from provisor.server.observer import Observer
 from provisor.server.request import Message, Scope
 from provisor.server.routes import API, Router
 from provisor.storage.base import SignedCertificate
 from provisor.storage.encoding import decode_serial, hash_token_key
 from provisor.storage.sqlite import SQLiteStore
-from support.credentials import Party, TokenSigner, algorithm_of, make_jws, make_key, make_party, make_signer
+from support.credentials import Party, TokenSigner, algorithm_of, make_csr, make_jws, make_key, make_party, make_signer
 
 T = TypeVar("T")
 
@@ -104,6 +106,7 @@ def make_config(*provisioners: Mapping[str, object], **members: object) -> dict[
         "key": "intermediate_ca_key",
         "address": "127.0.0.1:9000",
         "dnsNames": [HOST],
+        "logger": {"format": "json"},
         "db": {"type": "badgerv2", "dataSource": "db"},
         "authority": {"provisioners": list(provisioners), **authority},
         **members,
@@ -177,7 +180,7 @@ class Books(Struct, frozen=True):
 class MemoryCA:
     """`signers` are provisioners whose keys sign tokens here; the first is the default one.
 
-    `seed` makes ids and serials the same in every run. `store` continues with the books of another one.
+    `seed` makes ids and serials the same in every run. `log` collects the lines of the access log.
     """
 
     def __init__(
@@ -207,7 +210,9 @@ class MemoryCA:
         self._started = started or self.clock.now
         self.snapshot = self._install(self.document)
         self.authority = Authority(self.snapshot)
-        self.context = Context(self.snapshot.config.provisor.limits)
+        self.log: list[bytes] = []
+        self.context = Context(self.snapshot.config.provisor.limits, Observer(write=self.log.append))
+        self.context.observer.reconfigure(self.snapshot)
         self.app = Application(self.authority, self.context, router)
 
     # -- configuration --------------------------------------------------------------------------
@@ -238,6 +243,7 @@ class MemoryCA:
         if tell_workers:
             self.snapshot = snapshot
             self.authority.replace(snapshot)
+            self.context.observer.reconfigure(snapshot)
 
     # -- requests -------------------------------------------------------------------------------
 
@@ -288,7 +294,7 @@ class MemoryCA:
 
     # -- credentials ----------------------------------------------------------------------------
 
-    def claims(self, signer: TokenSigner, operation: str = "sign", **over: object) -> dict[str, object]:
+    def claims(self, signer: TokenSigner, operation: str = "sign", **over: Any) -> dict[str, object]:
         """The claims `step` would write, `over` replacing them; a value of `...` leaves one out."""
         now = self.clock.seconds
         claims: dict[str, object] = {
@@ -309,7 +315,7 @@ class MemoryCA:
         *,
         operation: str = "sign",
         header: Mapping[str, object] | None = None,
-        **over: object,
+        **over: Any,
     ) -> str:
         """A one-time token of a provisioner, by default the first one's for /sign of a.test."""
         signer = signer or next(iter(self.signers.values()))
@@ -317,10 +323,10 @@ class MemoryCA:
         kept = {name: value for name, value in {**members, **(header or {})}.items() if value is not ...}
         return make_jws(kept, self.claims(signer, operation, **over), signer.key)
 
-    def revoke_token(self, serial: int | str, signer: TokenSigner | None = None, **over: object) -> str:
-        return self.token(signer, **{"operation": "revoke", "sub": str(serial), "sans": [], **over})  # type: ignore[arg-type]  # claims of any type
+    def revoke_token(self, serial: int | str, signer: TokenSigner | None = None, **over: Any) -> str:
+        return self.token(signer, **{"operation": "revoke", "sub": str(serial), "sans": [], **over})
 
-    def renew_claims(self, leaf: Party, **over: object) -> dict[str, object]:
+    def renew_claims(self, leaf: Party, **over: Any) -> dict[str, object]:
         now = self.clock.seconds
         claims: dict[str, object] = {
             "aud": f"https://{HOST}/1.0/renew",
@@ -332,21 +338,17 @@ class MemoryCA:
         } | over
         return {name: value for name, value in claims.items() if value is not ...}
 
-    def renew_token(self, leaf: Party, *, header: Mapping[str, object] | None = None, **over: object) -> str:
+    def renew_token(self, leaf: Party, *, header: Mapping[str, object] | None = None, **over: Any) -> str:
         """A bearer token signed by the leaf's key, with its chain in the header."""
         chain = [base64.b64encode(der).decode() for der in (leaf.der, *self.pki.chain)]
         members: dict[str, object] = {"alg": algorithm_of(leaf.key), "x5cInsecure": chain, **(header or {})}
         kept = {name: value for name, value in members.items() if value is not ...}
         return make_jws(kept, self.renew_claims(leaf, **over), leaf.key)
 
-    def issue(self, signer: TokenSigner | None = None, **over: object) -> Party:
+    def issue(self, signer: TokenSigner | None = None, **over: Any) -> Party:
         """A certificate by /sign, recorded, with a new key."""
-        from cryptography.x509 import load_der_x509_certificate
-
-        from support.credentials import make_csr
-
         key = make_key()
-        answer = self.call("POST", "/sign", {"csr": make_csr(key), "ott": self.token(signer, **over)})  # type: ignore[arg-type]  # claims of any type
+        answer = self.call("POST", "/sign", {"csr": make_csr(key), "ott": self.token(signer, **over)})
         return Party(load_der_x509_certificate(answer.certificate.der), key)
 
     def record(self, certificate: bytes, provisioner: ProvisionerRef) -> None:

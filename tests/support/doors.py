@@ -70,14 +70,12 @@ class TokenDoor:
         self.key = make_key()
         self.success = 201 if self.operation == "sign" else 200
 
-    def claims(self, signer: TokenSigner | None = None, **over: object) -> dict[str, object]:
+    def claims(self, signer: TokenSigner | None = None, **over: Any) -> dict[str, object]:
         if self.operation == "revoke":
             over = {"sub": str(self.world.leaf.serial), "sans": [], **over}
         return self.world.ca.claims(signer or self.world.ci, self.operation, **{"jti": TOKEN_ID, **over})
 
-    def good(
-        self, signer: TokenSigner | None = None, header: Mapping[str, object] | None = None, **over: object
-    ) -> str:
+    def good(self, signer: TokenSigner | None = None, header: Mapping[str, object] | None = None, **over: Any) -> str:
         claims: dict[str, Any] = self.claims(signer, **over)
         absent = dict.fromkeys(self.world.ca.claims(self.world.ci), ...)
         return self.world.ca.token(signer or self.world.ci, header=header, **{**absent, **claims})
@@ -104,7 +102,7 @@ class BearerDoor:
     def claims(self, **over: object) -> dict[str, object]:
         return self.world.ca.renew_claims(self.world.leaf, **{"jti": TOKEN_ID, **over})
 
-    def good(self, leaf: Party | None = None, header: Mapping[str, object] | None = None, **over: object) -> str:
+    def good(self, leaf: Party | None = None, header: Mapping[str, object] | None = None, **over: Any) -> str:
         claims: dict[str, Any] = {"jti": TOKEN_ID, **over}
         return self.world.ca.renew_token(leaf or self.world.leaf, header=header, **claims)
 

@@ -19,7 +19,7 @@ _CRITICAL: Final = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), 
 
 
 class WrongCertificate(Struct, frozen=True):
-    """`proven`: the holder is known, so the refusal is on record. `revoking`: the status at /revoke, None for success."""
+    """`proven`: the holder is known, so the refusal is on record. `revoking` is the status at /revoke, None for yes."""
 
     make: Callable[[CertificateDoor], Party | bytes | None]
     status: int = 401

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+from datetime import timedelta
 from pathlib import Path
 from typing import final
 
@@ -61,6 +62,7 @@ class NotaryProcess:
         password = control.start.secrets.get("password")
         self._password = Secret(password) if password is not None else None
         self._started = utc_now()
+        self._past_epoch = control.start.epoch
         self._prepared: Startup | None = None
         self._accepted = Path(control.start.runtime) / "accepted.json"
 
@@ -77,6 +79,8 @@ class NotaryProcess:
         self._metrics = Metrics()
         self._core = NotaryCore(TimedStore(store, self._metrics), clock=utc_now, random=os.urandom)
         self._notary = InlineNotary(self._core)
+        if self._startup.store is None:
+            await self._begin_in_memory()
         SnapshotFile(self._metrics, Path(self._start.runtime), "notary", asyncio.get_running_loop())
         try:
             self._install(self._startup)
@@ -103,6 +107,16 @@ class NotaryProcess:
         finally:
             store.close()
 
+    async def _begin_in_memory(self) -> None:
+        """What a predecessor had spent is forgotten: nothing of its time may count any more.
+
+        Its epochs do not come again, and no token that it can have seen is as young as the start:
+        tokens tell their time in whole seconds, so that the present one has to pass first.
+        """
+        self._past_epoch = max(self._past_epoch, int(self._started.timestamp() * 1000))
+        now, self._started = self._started, self._started.replace(microsecond=0) + timedelta(seconds=1)
+        await asyncio.sleep((self._started - now).total_seconds())
+
     def _load(self) -> Startup:
         """The configuration of the file; for a process that replaces a dead one, the one that was in force."""
         path = str(self._accepted) if self._start.epoch and self._accepted.exists() else self._path
@@ -117,20 +131,29 @@ class NotaryProcess:
         signer = TimedSigner(startup.signer, self._metrics)
         keyring = {startup.issuer.id: SigningIssuer(startup.issuer, signer)}
         identity = make_identity(startup, utc_now(), os.urandom)
-        self._epoch = self._notary.install(keyring, gate_rules(startup.config))
+        remembered = self._write_aside(startup)
+        self._epoch = self._notary.install(keyring, gate_rules(startup.config), above=self._past_epoch)
+        os.replace(remembered, self._accepted)
         self._identity = identity
         self._startup = startup
         self._retiring = tuple(
             record.certificate for record in self._core.store.issuers() if record.state == "retiring"
         )
         self._metrics.kms_signed.inc()
-        self._remember(startup)
 
-    def _remember(self, startup: Startup) -> None:
-        """Keep what was accepted for a successor, where only this user reads: the file may change under us."""
-        descriptor = os.open(self._accepted, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(startup.original)
+    def _write_aside(self, startup: Startup) -> Path:
+        """What a successor is to find once it is accepted, where only this user reads: ca.json may change under us.
+
+        Raises `Unavailable`.
+        """
+        path = self._accepted.with_suffix(".new")
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(startup.original)
+        except OSError as error:
+            raise Unavailable(f"{path} cannot be written: {error.strerror}") from error
+        return path
 
     async def _get_bundle(self, payload: bytes) -> bytes:
         return encode_bundle(bundle_of(self._startup, self._epoch, self._started, self._retiring))
@@ -173,7 +196,7 @@ class NotaryProcess:
         if startup.config.db != self._startup.config.db:
             return Refused(reason="database", faults=("database configuration cannot change",))
         self._prepared = startup
-        lines = tuple(fault.text for fault in startup.warnings)
+        lines = start_lines(startup, self._shown, quiet=True)
         return Prepared(epoch=self._epoch + 1, lines=lines, listeners=listeners_of(startup.config))
 
     def _commit(self) -> None:

@@ -244,6 +244,12 @@ def _from_elsewhere(flag: Flag, value: str, source: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in value.split(",")) if flag.many else (value,)
 
 
+def _asks_for_something(flag: Flag, setting: Setting) -> bool:
+    """Set, and not only switched off."""
+    off = flag.kind is FlagKind.BOOL and not _BOOLEANS[setting.values[-1]] if setting.values else False
+    return setting.is_set and not off
+
+
 class StepCommand(click.Command):
     """A leaf of the tree: parses with `split_words`, then calls `run` with a `Call`.
 
@@ -298,7 +304,7 @@ class StepCommand(click.Command):
             defaults = context.load_defaults(paths, defaults_file)
         settings = settle(self.flags, words.given, os.environ, defaults)
         for flag in self.flags:
-            if not flag.built and settings[flag.name].is_set:
+            if not flag.built and _asks_for_something(flag, settings[flag.name]):
                 raise exits.not_built(flag.name)
         return Call(command=self.full_name, arguments=words.arguments, settings=settings, paths=paths)
 

@@ -53,8 +53,12 @@ class Terminal:
         return line.decode(errors="replace").rstrip("\r")
 
     def read_key(self) -> bytes:
-        """One key press; only while `changed` has switched line editing off."""
-        return os.read(self._handle, 8)
+        """One key press; only while `changed` has switched line editing off. Keys typed ahead come one by one."""
+        if not self._pending:
+            self._pending = os.read(self._handle, 64)
+        length = 3 if self._pending[:2] in (b"\033[", b"\033O") else 1
+        key, self._pending = self._pending[:length], self._pending[length:]
+        return key
 
     @contextmanager
     def changed(self, *, without: int) -> Iterator[None]:

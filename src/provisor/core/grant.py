@@ -45,8 +45,8 @@ class ConfirmedRequest(Struct, frozen=True):
             return
         try:
             padding = "=" * (-len(self.digest) % 4)
-            if "=" in self.digest:
-                raise ValueError("padded")
+            if set("=+/") & set(self.digest):
+                raise ValueError("padded, or of the other alphabet")
             wanted = base64.b64decode(self.digest + padding, altchars=b"-_", validate=True)
         except (ValueError, binascii.Error) as error:
             raise KeyNotAllowed("cnf is not unpadded base64url", public="error decoding fingerprint") from error

@@ -206,7 +206,7 @@ class _PBKDF2Parameters:
 
 
 class _ScryptParameters(Struct, frozen=True):
-    N: Annotated[int, msgspec.Meta(le=1 << 40)]  # noqa: N815 - the name on the wire
+    N: Annotated[int, msgspec.Meta(le=1 << 40)]
     r: Annotated[int, msgspec.Meta(le=1 << 20)]
     p: Annotated[int, msgspec.Meta(le=1 << 20)]
 

@@ -1,7 +1,7 @@
 """PEM as the tools around a CA write it (RFC 7468, RFC 1421 headers, RFC 1423 encryption).
 
-Reading takes every kind of key file that `step` takes, writing gives what `step ca init` gives:
-SEC 1 and PKCS#1 under RFC 1423 AES-256-CBC, PKCS#8 under PBES2 (RFC 8018 section 6.2).
+Reading takes every kind of key file that `step` takes, however it is encrypted (`key_encryption`); writing
+gives what `step ca init` gives: SEC 1 and PKCS#1 under RFC 1423 AES-256-CBC, PKCS#8 under PBES2.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ import binascii
 import re
 from collections.abc import Callable, Mapping
 
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InvalidTag, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa, x25519
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.kdf.pbkdf2 import PBKDF2HMAC
 from cryptography.hazmat.primitives.padding import PKCS7
@@ -26,6 +26,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from msgspec import Struct
 
+from provisor.core.key_encryption import check_openssh, decrypt_cosign, decrypt_pkcs8, decrypt_rfc1423
 from provisor.core.keys import PasswordNeeded, PrivateKey, PublicKey, WrongPassword, parse_public_spki, spki_der
 from provisor.core.secret import Password, password_bytes
 from provisor.errors import BadKey, Malformed
@@ -36,10 +37,11 @@ PBKDF2_ITERATIONS = 600_000
 _BORDER = re.compile(rb"^-----(BEGIN|END) ([^\r\n]{0,100}?)-----[ \t]*\r?$", re.MULTILINE)
 _HEADER = re.compile(rb"^([^:\r\n]{1,100}):[ \t]*([^\r\n]*?)[ \t]*\r?\n", re.MULTILINE)
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-_PLAIN_KEYS = frozenset({"PRIVATE KEY", "EC PRIVATE KEY", "RSA PRIVATE KEY", "OPENSSH PRIVATE KEY"})
-_KNOWN_ELSEWHERE = frozenset(
-    {"ENCRYPTED COSIGN PRIVATE KEY", "NEBULA X25519 PRIVATE KEY", "NEBULA ED25519 PRIVATE KEY", "DSA PRIVATE KEY"}
-)
+_OPENSSH = "OPENSSH PRIVATE KEY"
+_PKCS8_ENCRYPTED = "ENCRYPTED PRIVATE KEY"
+_COSIGN = "ENCRYPTED COSIGN PRIVATE KEY"
+_NEBULA = "NEBULA X25519 PRIVATE KEY"
+_KEYS = frozenset({"PRIVATE KEY", "EC PRIVATE KEY", "RSA PRIVATE KEY", _OPENSSH, _PKCS8_ENCRYPTED, _COSIGN, _NEBULA})
 
 
 class PEMBlock(Struct, frozen=True):
@@ -92,6 +94,8 @@ def parse_certificates(data: bytes) -> tuple[bytes, ...]:
 def parse_public_key(data: bytes, *, where: str = "") -> PublicKey:
     """The key of one `PUBLIC KEY` block. Raises `BadKey`."""
     block = _only_block(data, where)
+    if block.label == "NEBULA X25519 PUBLIC KEY":
+        raise BadKey(f"{_decoding(where)}: keys of kind X25519 are not supported")
     if block.label != "PUBLIC KEY":
         raise BadKey(f"{_decoding(where)}: contains an unexpected header '{block.label}'")
     return parse_public_spki(block.der)
@@ -109,18 +113,12 @@ def parse_private_key(data: bytes, password: Password | None, *, where: str = ""
     another `BadKey`.
     """
     block = _only_block(data, where)
-    if block.label in _KNOWN_ELSEWHERE:
-        raise BadKey(f"{_decoding(where)}: '{block.label}' is not supported by this version")
-    if block.label not in _PLAIN_KEYS and block.label != "ENCRYPTED PRIVATE KEY":
+    if block.label not in _KEYS:
         raise BadKey(f"{_decoding(where)}: contains an unexpected header '{block.label}'")
-    encrypted = block.label == "ENCRYPTED PRIVATE KEY" or "DEK-Info" in block.headers
-    if block.label == "OPENSSH PRIVATE KEY":
-        key = _load_openssh(block, password, where)
-    else:
-        key = _load(block, password if encrypted else None, encrypted=encrypted, where=where)
+    key = _load(block, password, where)
     if isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey):
         return key
-    raise BadKey(f"{_decoding(where)}: keys of kind {type(key).__name__} are not supported")
+    raise BadKey(f"{_decoding(where)}: keys of kind {_kind(key)} are not supported")
 
 
 def encode_private_key(
@@ -168,51 +166,68 @@ def _only_block(data: bytes, where: str) -> PEMBlock:
 
 
 def _decoding(where: str) -> str:
-    return f"error decoding {where}" if where else "error decoding key"
+    return f"error decoding {where or 'PEM'}"
 
 
-def _rebuild(block: PEMBlock) -> bytes:
-    """The block again, in the one spelling every library reads."""
-    text = encode_pem(block.label, block.der)
-    if block.headers:
-        first, _, rest = text.partition("\n")
-        headers = "".join(f"{name}: {value}\n" for name, value in block.headers.items())
-        text = f"{first}\n{headers}\n{rest}"
-    return text.encode("latin-1")
+def _kind(key: object) -> str:
+    """The library's name of a kind of key, as `X25519`."""
+    return type(key).__name__.removesuffix("PrivateKey")
 
 
-def _load(block: PEMBlock, password: Password | None, *, encrypted: bool, where: str) -> object:
-    octets = password_bytes(password)
-    if encrypted and not octets:
-        raise PasswordNeeded(f"{_decoding(where)}: the key is encrypted and no password was given")
-    cipher = block.headers.get("DEK-Info", "").partition(",")[0].upper()
-    if cipher and cipher not in ("AES-128-CBC", "AES-256-CBC", "DES-EDE3-CBC"):
-        raise BadKey(f"{_decoding(where)}: encryption with {cipher} is not supported by this version")
+def _load(block: PEMBlock, password: Password | None, where: str) -> object:
+    """The key of a block, of whatever kind."""
+    if block.label == _NEBULA:
+        return _load_plain(block, where)
     try:
-        return load_pem_private_key(_rebuild(block), octets or None)
+        encrypted = _is_encrypted(block)
+        octets = password_bytes(password) if encrypted else b""
+        if encrypted and not octets:
+            raise PasswordNeeded(f"{_decoding(where)}: the key is encrypted and no password was given")
+        if block.label == _OPENSSH:
+            return load_ssh_private_key(encode_pem(_OPENSSH, block.der).encode(), octets or None)
+        plain = _decrypt(block, octets) if encrypted else block
+    except PasswordNeeded:
+        raise
+    except BadKey as problem:
+        raise type(problem)(f"error decrypting {where or 'PEM'}: {problem.detail}") from problem
+    except UnsupportedAlgorithm as problem:
+        raise BadKey(f"error parsing {where or 'PEM'}: {problem}") from problem
+    except (ValueError, TypeError, InvalidTag) as problem:
+        raise _unreadable(problem, where, encrypted=encrypted) from problem
+    return _load_plain(plain, where, encrypted=encrypted)
+
+
+def _load_plain(block: PEMBlock, where: str, *, encrypted: bool = False) -> object:
+    try:
+        if block.label == _NEBULA:
+            return x25519.X25519PrivateKey.from_private_bytes(block.der)
+        return load_pem_private_key(encode_pem(block.label, block.der).encode(), None)
     except UnsupportedAlgorithm as problem:
         raise BadKey(f"{_decoding(where)}: {problem}") from problem
     except (ValueError, TypeError) as problem:
-        if encrypted:
-            raise WrongPassword(f"{_decoding(where)}: incorrect password") from problem
-        raise BadKey(f"{_decoding(where)}: {problem}") from problem
+        raise _unreadable(problem, where, encrypted=encrypted) from problem
 
 
-def _load_openssh(block: PEMBlock, password: Password | None, where: str) -> object:
-    octets = password_bytes(password)
-    # Its own header says whether it is encrypted: the cipher's name follows the magic (PROTOCOL.key).
-    encrypted = not block.der.startswith(b"openssh-key-v1\x00\x00\x00\x00\x04none")
-    if encrypted and not octets:
-        raise PasswordNeeded(f"{_decoding(where)}: the key is encrypted and no password was given")
-    try:
-        return load_ssh_private_key(_rebuild(block), octets if encrypted else None)
-    except UnsupportedAlgorithm as problem:
-        # The library decrypts them only where the package bcrypt is installed too.
-        raise BadKey(f"{_decoding(where)}: encrypted OpenSSH keys are not supported here: {problem}") from problem
-    except (ValueError, TypeError) as problem:
-        if encrypted:
-            raise WrongPassword(f"{_decoding(where)}: incorrect password") from problem
-        raise BadKey(f"{_decoding(where)}: {problem}") from problem
+def _unreadable(problem: Exception, where: str, *, encrypted: bool) -> BadKey:
+    """What was decrypted and is no key after all was decrypted with a wrong password that padded well."""
+    if encrypted:
+        return WrongPassword(f"error decrypting {where or 'PEM'}: x509: decryption password incorrect")
+    return BadKey(f"{_decoding(where)}: {problem}")
+
+
+def _is_encrypted(block: PEMBlock) -> bool:
+    if block.label == _OPENSSH:
+        return check_openssh(block.der)
+    return block.label in (_PKCS8_ENCRYPTED, _COSIGN) or "DEK-Info" in block.headers
+
+
+def _decrypt(block: PEMBlock, password: bytes) -> PEMBlock:
+    """The block as it was before it was encrypted."""
+    if block.label == _PKCS8_ENCRYPTED:
+        return PEMBlock("PRIVATE KEY", {}, decrypt_pkcs8(block.der, password))
+    if block.label == _COSIGN:
+        return PEMBlock("PRIVATE KEY", {}, decrypt_cosign(block.der, password))
+    return PEMBlock(block.label, {}, decrypt_rfc1423(block.headers["DEK-Info"], block.der, password))
 
 
 def _encrypt_pkcs8(der: bytes, password: bytes, random: Callable[[int], bytes], iterations: int) -> bytes:

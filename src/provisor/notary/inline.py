@@ -66,9 +66,9 @@ class InlineNotary:
         """Reading over the notary's own connection: the only way when the store is in memory."""
         return self._core.store.ledger
 
-    def install(self, keyring: Keyring, rules: GateRules) -> int:
+    def install(self, keyring: Keyring, rules: GateRules, *, above: int = 0) -> int:
         """See `NotaryCore.install`. Signatures under way by keys that are gone are refused for their epoch."""
-        epoch = self._core.install(keyring, rules)
+        epoch = self._core.install(keyring, rules, above=above)
         kept = {id(signing.signer) for signing in keyring.values()}
         for key in [key for key in self._pools if key not in kept]:
             self._pools.pop(key)[1].close()

@@ -56,26 +56,27 @@ class NotaryCore:
         self._failure = ""
         self._written_at = 0
 
-    def install(self, keyring: Keyring, rules: GateRules) -> int:
-        """Use these keys and rules from now on, under a new epoch, which is returned.
+    def install(self, keyring: Keyring, rules: GateRules, *, above: int = 0) -> int:
+        """Use these keys and rules from now on, under a new epoch greater than `above`, which is returned.
 
         Entries of an older epoch are refused from the same commit on; issuers that are active in the
         store and not among these become retiring. Raises `Unavailable`, then nothing has changed.
         """
-        epoch = self.store.health().epoch
+        stored = self.store.health().epoch
+        epoch = max(stored, above) + 1
         gone = [r for r in self.store.issuers() if r.state == "active" and r.id not in keyring]
         writes: list[Write] = [PutIssuer(record.id, record.certificate, "retiring") for record in gone]
         writes += [PutIssuer(id_, s.issuer.certificate.der, s.state) for id_, s in keyring.items()]
         entry = Entry(
             id=self._generate_id(),
-            guards=(MetaIs("epoch", str(epoch) if epoch else None),),
-            writes=(*writes, PutMeta("epoch", str(epoch + 1))),
+            guards=(MetaIs("epoch", str(stored) if stored else None),),
+            writes=(*writes, PutMeta("epoch", str(epoch))),
         )
         (outcome,) = self.commit([entry], [None])
         if not outcome.committed:
             raise Unavailable(f"configuration not recorded: {outcome.status} {outcome.guard}{outcome.reason}")
         self._keyring, self._rules = dict(keyring), rules
-        return epoch + 1
+        return epoch
 
     def process(self, entries: Sequence[Entry]) -> list[Outcome]:
         """Everything at once, costly keys too, here and now. Of entries with the same id the first counts."""

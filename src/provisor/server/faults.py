@@ -75,7 +75,7 @@ def message_of(error: ProvisorError) -> str:
     if public is None and isinstance(error, errors.BadCSR):
         # step-ca: a request that does not parse fails while the body is decoded.
         public = "error decoding json"
-    if public is None or status in (501, 503):
+    if public is None or status == 501:
         return generic
     return public if error.verbatim else f"{before}{public}{after}"
 

@@ -154,6 +154,13 @@ def test_a_flag_that_is_not_built_is_refused_by_name(words: list[str]) -> None:
         thing.make_call(["a", *words])
 
 
+def test_switching_off_what_is_not_built_is_no_request_for_it() -> None:
+    unbuilt_switch = command("x", usage="", flags=(unbuilt("ssh", kind=FlagKind.BOOL),))(thing._run)
+    unbuilt_switch.make_call(["--ssh=false"])
+    with pytest.raises(CommandError, match="--ssh"):
+        unbuilt_switch.make_call(["--ssh"])
+
+
 def test_the_environment_cannot_switch_on_what_is_not_built(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STEP_KMS", "x")
     with pytest.raises(CommandError, match="--kms"):

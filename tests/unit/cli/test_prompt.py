@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import select
 import termios
@@ -24,6 +25,7 @@ class Person:
 
     def __init__(self, ours: int) -> None:
         self._ours = ours
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
         self.screen = ""
 
     def answer(self, ask: Callable[[], T], *typed: tuple[str, str]) -> T:
@@ -40,7 +42,7 @@ class Person:
         seen, deadline = 0, time.monotonic() + 10
         while time.monotonic() < deadline and not (done.is_set() and not self._readable(0.05)):
             if self._readable(0.02):
-                self.screen += os.read(self._ours, 4096).decode()
+                self.screen += self._decoder.decode(os.read(self._ours, 4096))
             if typed and typed[0][0] in self.screen[seen:]:
                 seen = len(self.screen)
                 os.write(self._ours, typed.pop(0)[1].encode())
@@ -114,7 +116,7 @@ def test_something_between_yes_and_no_is_asked_again(person: Person) -> None:
 
 
 def test_a_no_to_overwriting_keeps_the_file(person: Person) -> None:
-    with pytest.raises(CommandError, match="^file exists$"):
+    with pytest.raises(CommandError, match=r"^file exists$"):
         person.answer(lambda: prompt.confirm_overwrite("x.crt"), ("Would you like to overwrite x.crt [y/n]", "n\n"))
 
 

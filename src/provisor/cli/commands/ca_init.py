@@ -314,3 +314,5 @@ def _report(built: pki.PKI, settings: pki.CASettings | None, paths: context.Path
     output.done("Certificate Authority configuration", os.path.join(folder, pki.CONFIGURATION))
     output.note()
     output.note("Your PKI is ready to go. To generate certificates for individual services see 'provisor help ca'.")
+    if settings.database:
+        output.note("If you serve this folder by step-ca after Provisor: it renews what is revoked only here.")

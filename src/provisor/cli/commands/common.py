@@ -32,7 +32,7 @@ KMS: Final = unbuilt("kms")
 X5C: Final = (unbuilt("x5c-cert"), unbuilt("x5c-key"))
 NEBULA: Final = (unbuilt("nebula-cert"), unbuilt("nebula-key"))
 K8SSA: Final = unbuilt("k8ssa-token-path")
-CONSOLE: Final = unbuilt("console", kind=FlagKind.BOOL)
+CONSOLE: Final = switch("console", help="matters to OIDC provisioners only", hidden=True)
 ACME: Final = (
     unbuilt("acme"),
     unbuilt("standalone", kind=FlagKind.BOOL),
