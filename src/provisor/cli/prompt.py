@@ -109,8 +109,9 @@ def ask_text(label: str, *, default: str = "", check: Validator | None = None, f
 def ask_password(label: str, *, flag: str = "") -> str:
     """`LABEL: ` without echo; trailing white space is not part of the answer, which may be empty."""
     with open_terminal(flag) as terminal:
-        terminal.write(f"{label}: ")
+        # Echo is off before the question is there: somebody may type ahead.
         with terminal.changed(without=termios.ECHO):
+            terminal.write(f"{label}: ")
             answer = terminal.read_line()
         terminal.write("\n")
     return answer.rstrip()
@@ -141,8 +142,8 @@ def select(label: str, items: Sequence[str], *, name: str, flag: str = "") -> in
     """An arrow-key list (j and k work too); the index of the choice, shown as `✔ NAME: item`."""
     chosen = 0
     with open_terminal(flag) as terminal:
-        terminal.write(f"Use the arrow keys to navigate: ↓ ↑\n{label}\n")
         with terminal.changed(without=termios.ECHO | termios.ICANON):
+            terminal.write(f"Use the arrow keys to navigate: ↓ ↑\n{label}\n")
             while True:
                 terminal.write("".join(f"{_CLEAR_LINE}{_item(text, n == chosen)}\n" for n, text in enumerate(items)))
                 key = terminal.read_key()

@@ -88,11 +88,11 @@ class Application:
 
     async def _answer(self, ca: Snapshot, request: Request, match: Match) -> Response:
         if match.route is None:
+            if request.method not in _KNOWN_METHODS:
+                return Response(405)
             if not match.allowed:
                 return text(404, "404 page not found\n")
-            known = request.method in _KNOWN_METHODS
-            allow = tuple((b"allow", method.encode()) for method in match.allowed) if known else ()
-            return Response(405, headers=allow)
+            return Response(405, headers=tuple((b"allow", method.encode()) for method in match.allowed))
         try:
             return await match.route.handler(ca, request, self.context)
         except StaleEpoch:

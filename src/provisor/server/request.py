@@ -6,7 +6,7 @@ import ssl
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, Final, final
-from urllib.parse import parse_qs, unquote
+from urllib.parse import parse_qs, quote, unquote_to_bytes
 
 from provisor.authority.audit import Trail
 from provisor.errors import TooLarge
@@ -104,7 +104,9 @@ def raw_path(scope: Scope) -> str:
 
 
 def unescape(part: str) -> str:
-    return unquote(part, errors="replace")
+    """A part of a path as a handler sees it. step-ca: what need not have been escaped so stays as the client wrote it."""
+    octets = unquote_to_bytes(part)
+    return octets.decode("utf-8", "replace") if quote(octets, safe="$&+,/:;=@") == part else part
 
 
 def _client_certificate(scope: Scope) -> bytes | None:

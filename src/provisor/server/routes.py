@@ -124,9 +124,9 @@ class Router:
                 if (
                     path.startswith(before)
                     and path.endswith(after)
-                    and value
                     and "/" not in value
-                    and len(path) > len(before) + len(after)
+                    # step-ca: a part between two others may be empty, the last one may not
+                    and len(path) >= len(before) + (len(after) or 1)
                 ):
                     route, params = candidate, {name: value}
                     break

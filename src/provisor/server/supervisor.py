@@ -423,6 +423,9 @@ class Supervisor:
         self._log("shutting down ...")
         self._notify("STOPPING=1")
         self._stopping = True
+        for sockets in self._bound.values():
+            # The children close theirs: who connects now is refused, and waits in no queue that nobody empties.
+            close_all(sockets)
         workers = [child for child in self._others if child.role == "worker"]
         jobs = [child for child in self._others if child.role != "worker"]
         for group in (workers, jobs, [self._notary]):

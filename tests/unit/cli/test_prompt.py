@@ -122,7 +122,7 @@ def test_a_no_to_overwriting_keeps_the_file(person: Person) -> None:
 
 @pytest.mark.parametrize(
     ("keys", "chosen"),
-    [("\r", 0), ("j\r", 1), ("\033[B\033[B\r", 1), ("jjjj\r", 2), ("jjk\r", 1), ("k\r", 0), ("\033[A\n", 0)],
+    [("\r", 0), ("j\r", 1), ("\033[B\033[B\r", 2), ("jjjj\r", 2), ("jjk\r", 1), ("k\r", 0), ("\033[A\n", 0)],
 )
 def test_an_item_is_chosen_with_the_arrow_keys(person: Person, keys: str, chosen: int) -> None:
     items = ["one", "two", "three"]
