@@ -144,8 +144,8 @@ class _Findings:
             raise
         except (ConfigError, BadKey, Malformed, Forbidden) as error:
             text = error.reason if isinstance(error, ConfigError) else error.public or error.detail
-            where = error.where if isinstance(error, ConfigError) and error.where.startswith("$") else pointer
-            self.faults.append(Fault(where, text, fatal=True))
+            where = error.where.removeprefix("ca.json: ") if isinstance(error, ConfigError) else ""
+            self.faults.append(Fault(where if where.startswith("$") else pointer, text, fatal=True))
             return None
 
 

@@ -18,10 +18,10 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
-from support.server import Answer, RunningProvisor, exchange
 
 from provisor.core.jose.jws import parse_token
 from provisor.storage.encoding import decode_serial
+from support.server import Answer, RunningProvisor, exchange
 
 NOTHING_ISSUED: Final = "nothing was issued"
 OUTCOME_UNKNOWN: Final = "outcome unknown"
@@ -92,7 +92,9 @@ class Attempt:
 class Load:
     """Sends attempts from several threads, each over a connection of its own; kept alive, or a new one a request."""
 
-    def __init__(self, ca: RunningProvisor, attempts: Sequence[Attempt], *, threads: int = 4, kept: bool = True) -> None:
+    def __init__(
+        self, ca: RunningProvisor, attempts: Sequence[Attempt], *, threads: int = 4, kept: bool = True
+    ) -> None:
         self.attempts = attempts
         self._ca = ca
         self._kept = kept

@@ -31,7 +31,7 @@ from support.credentials import (
     rsa_key,
 )
 from support.two_cas import Request, Side, get, post
-from support.wrong_tokens import FORGERIES, UNREADABLE
+from support.wrong_tokens import FORGERIES, UNREADABLE, rewritten_signature
 
 Make = Callable[[Side], Request]
 
@@ -63,7 +63,7 @@ _TARGETS: Final = (
     *("/root/", "/root/abc", "/root/" + "0" * 64, "/root/%61", "/roots/", "/root"),
     *("/", "/nope", "/1.0", "/1.0/", "/2.0/health", "/health/", "//health", "/HEALTH", "/health?x=1", "/1.0/1.0/health"),
     *("/1.0//health", "/./health", "/x/../health", "/health%2F", "/%68ealth", "/ssh/nope", "/admin/provisioners"),
-    *("/acme/acme/directory", "/scep/x", "/sign", "/renew", "/revoke", "/favicon.ico", "/metrics"),
+    *("/scep/x", "/sign", "/renew", "/revoke", "/favicon.ico", "/metrics"),
 )
 
 PUBLIC: Final[Mapping[str, Make]] = {
@@ -75,6 +75,13 @@ PUBLIC: Final[Mapping[str, Make]] = {
         for target in ("/health", "/roots", "/nope")
     },
     **{f"{method} /sign": _plain(method, "/sign") for method in ("PUT", "PATCH", "OPTIONS")},
+    **{
+        f"GET {target}": _plain("GET", target)
+        for target in (
+            *("/root/a%20b", "/root/%21", "/root/a%2Fb", "/root/%C3%A4", "/root/%c3%a4", "/root/[x]", "/root/%zz"),
+            *("/provisioners/%61/encrypted-key", "/provisioners/encrypted-key"),
+        )
+    },
     "root by fingerprint": lambda side: get(f"/root/{_sha(side)}"),
     "root by fingerprint below /1.0": lambda side: get(f"/1.0/root/{_sha(side)}"),
     "root by fingerprint in capitals": lambda side: get(f"/root/{_sha(side).upper()}"),
@@ -143,7 +150,8 @@ BODIES: Final[Mapping[str, Make]] = {
     "ott a number": _sign(ott=1),
     "ott garbage": _sign(ott="garbage"),
     "names of members in other case": _raw('{"CSR": "CSR", "Ott": "TOKEN"}'.replace('"CSR":', '"Csr":')),
-    "member twice": _raw('{"csr": "x", "csr": "CSR", "ott": "TOKEN"}'),
+    "member twice": _raw('{"ott": "x", "csr": "CSR", "ott": "TOKEN"}'),
+    "member twice, first unusable": _raw('{"csr": "x", "csr": "CSR", "ott": "TOKEN"}'),
     "unknown members": _sign(nope=[1, {"a": None}]),
     "something after the object": _raw('{"csr": "CSR", "ott": "TOKEN"} trailing'),
     "two objects": _raw('{"csr": "CSR", "ott": "TOKEN"}{}'),
@@ -330,7 +338,7 @@ def _sha1_csr() -> str:
     algorithm = bytes((0x30, len(ecdsa_sha1))) + ecdsa_sha1
     bits = bytes((0x03, len(signature) + 1, 0)) + signature
     content = info + algorithm + bits
-    whole = b"\x30\x82" + len(content).to_bytes(2, "big") + content
+    whole = b"\x30\x81" + bytes((len(content),)) + content
     text = base64.encodebytes(whole).decode()
     return f"-----BEGIN CERTIFICATE REQUEST-----\n{text}-----END CERTIFICATE REQUEST-----\n"
 
@@ -361,7 +369,6 @@ CERTIFICATES: Final[Mapping[str, Make]] = {
     "mail address as subject": _names(x509.RFC822Name("max@a.test"), common_name="max@a.test"),
     "no common name": _names("a.test", common_name=""),
     "common name not among the names": _names("b.test", common_name="a.test"),
-    "common name of 65 characters": _names("a.test", common_name="a" * 65),
     "no names in the request": lambda side: post(
         "/sign", {"csr": make_csr(KEY, "a.test"), "ott": side.token(sans=["a.test"])}
     ),
@@ -451,6 +458,11 @@ def _rekey(csr: object = CSR, **over: Any) -> Make:
     return lambda side: post("/rekey", {"csr": csr() if callable(csr) else csr}, client=_leaf(side, **over))
 
 
+def _authority(side: Side) -> list[tuple[x509.ExtensionType, bool]]:
+    """What makes a CA of a certificate that may be shown in a handshake."""
+    return [(x509.BasicConstraints(ca=True, path_length=None), True), provisioner_extension("ci", side.signers["ci"].kid)]
+
+
 _EXPIRED: Final = {"starts": timedelta(hours=-2), "ends": timedelta(minutes=-1)}
 
 RENEWALS: Final[Mapping[str, Make]] = {
@@ -464,7 +476,7 @@ RENEWALS: Final[Mapping[str, Make]] = {
     "by certificate that is not to be renewed": _renew(provisioner="norenew"),
     "by certificate without provisioner": _renew(provisioner=""),
     "by certificate for a day and an hour": _renew(ends=timedelta(hours=25)),
-    "by certificate of a CA": _renew(authority=True),
+    "by certificate of a CA": lambda side: post("/renew", client=_leaf(side, extensions=_authority(side))),
     "by nobody": lambda side: post("/renew"),
     "by token": _bearer(),
     "by token twice": _bearer_twice,
@@ -616,6 +628,54 @@ REVOCATIONS: Final[Mapping[str, Make]] = {
     "health with a revoked certificate": _dead(lambda side, leaf: Request("GET", "/health", client=leaf)),
 }
 
+# -- what is different on purpose ------------------------------------------------------------------------
+
+
+def _spent_elsewhere(side: Side) -> Request:
+    """A token for /sign that /revoke has seen."""
+    ott = side.token()
+    assert side.send(post("/revoke", {"serial": "1", "ott": ott, "passive": True})).status == 401
+    return post("/sign", {"csr": CSR, "ott": ott})
+
+
+def _spent_by_a_stranger(side: Side) -> Request:
+    """A token whose id somebody has shown before, in a token he signed himself."""
+    claims = side.claims()
+    header = {"alg": "ES256", "kid": side.signers["ci"].kid, "typ": "JWT"}
+    forged = make_jws(header, claims, make_key())
+    assert side.send(post("/sign", {"csr": CSR, "ott": forged})).status == 401
+    return post("/sign", {"csr": CSR, "ott": make_jws(header, claims, side.signers["ci"].key)})
+
+
+def _rewritten(side: Side) -> Request:
+    """A used token without id, its signature in the other form that is as good."""
+    token = side.token(jti=...)
+    assert side.send(post("/sign", {"csr": CSR, "ott": token})).status == 201
+    return post("/sign", {"csr": CSR, "ott": rewritten_signature(token)})
+
+
+def _with_many_names(side: Side) -> Request:
+    names = [f"n{number}.test" for number in range(1001)]
+    return post("/sign", {"csr": make_csr(KEY, "a.test", names), "ott": side.token(sans=names)})
+
+
+ON_PURPOSE: Final[Mapping[str, Make]] = {
+    "ready": _plain("GET", "/ready"),
+    "token spent by a stranger": _spent_by_a_stranger,
+    "token for another endpoint": _spent_elsewhere,
+    "token without id, rewritten": _rewritten,
+    "token issued before the start": _claims(iat=lambda side: _now(-3600), nbf=lambda side: _now(-3600)),
+    "token over 64 KiB": _claims(user={"x": "x" * 65_536}),
+    "body over 1 MiB": _sign(x="x" * 1_048_576),
+    "header over 32 KiB": lambda side: get("/health", X_Long="x" * 33_000),
+    "header of 101 lines": lambda side: get("/health", **{f"X_{number}": "x" for number in range(101)}),
+    "seventy levels of JSON": _raw('{"csr": "CSR", "ott": "TOKEN", "x": ' + "[" * 70 + "]" * 70 + "}"),
+    "1,001 names": _with_many_names,
+    "begins before the issuer": _window("long", notBefore="-48h", notAfter="72h"),
+    "renewal with an empty chain": _bearer(header={"x5cInsecure": []}),
+    "ACME directory": _plain("GET", "/acme/acme/directory"),
+}
+
 TABLES: Final[Mapping[str, Mapping[str, Make]]] = {
     "public": PUBLIC,
     "body": BODIES,
@@ -623,4 +683,5 @@ TABLES: Final[Mapping[str, Mapping[str, Make]]] = {
     "certificate": CERTIFICATES,
     "renewal": RENEWALS,
     "revocation": REVOCATIONS,
+    "on purpose": ON_PURPOSE,
 }

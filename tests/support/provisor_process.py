@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -193,19 +192,9 @@ class CAFolder:
         return CAProcess([*program, str(self.config_file)], self.port, self.folder / "server.log")
 
 
-def serve_init_folder(program: Sequence[str], step_path: Path, password_file: Path, log_file: Path) -> CAProcess:
-    """A server to be started on a folder that some `ca init` made, on a port that is free now."""
+def serve_init_folder(program: Sequence[str], step_path: Path, password_file: Path) -> CAProcess:
+    """A server to be started on a folder that some `ca init` made, where its ca.json says."""
     config_file = step_path / "config" / "ca.json"
-    port = free_port()
-    config = json.loads(config_file.read_text())
-    config_file.write_text(json.dumps(config | {"address": f"127.0.0.1:{port}"}, indent="\t"))
+    port = int(json.loads(config_file.read_text())["address"].rpartition(":")[2])
     words = [*program, str(config_file), f"--password-file={password_file}"]
-    return CAProcess(words, port, log_file)
-
-
-def copy_folder(source: Path, target: Path) -> Path:
-    """`target`, a copy that may be written to."""
-    shutil.copytree(source, target)
-    for path in (target, *target.rglob("*")):
-        path.chmod(path.stat().st_mode | (0o700 if path.is_dir() else 0o600))
-    return target
+    return CAProcess(words, port, step_path / "server.log")

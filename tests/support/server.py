@@ -5,11 +5,14 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import secrets
+import shutil
 import signal
 import socket
 import ssl
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -20,10 +23,10 @@ from typing import Any, Final, Self
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from msgspec import Struct
-from support.peers import ThrowawayPKI, free_port
 
 from provisor.client.tokens import TokenRequest, Window, make_token
 from provisor.core.jose.jwk import jwk_members, make_jwk
+from support.peers import ThrowawayPKI
 
 PATIENCE: Final = 20.0
 """Seconds after which a test gives up waiting."""
@@ -77,9 +80,9 @@ class RunningProvisor:
         self.log_file = folder / "log"
         self.pidfile = folder / "pid"
         self.store = folder / "db" / "provisor.db"
-        self.runtime = folder / "run"
-        self.runtime.mkdir()
-        self.port = free_port()
+        # A socket's path is short, a test's folder may be long.
+        self.runtime = Path(tempfile.mkdtemp(prefix="provisor-test-"))
+        self.port = quiet_port()
         self.config: dict[str, object] = {
             "root": str(self.pki.root_file),
             "crt": str(self.pki.intermediate_file),
@@ -111,6 +114,7 @@ class RunningProvisor:
                 self.stop()
         finally:
             self.kill()
+            shutil.rmtree(self.runtime)
         if error is not None:
             error.add_note(f"log of the server:\n{self.log[-8000:]}")
         left = [each.pid for each in self._seen if each.is_alive]
@@ -269,6 +273,21 @@ class RunningProvisor:
         return ssl.create_default_context(cadata=self.pki.root_pem.decode())
 
 
+def quiet_port() -> int:
+    """A loopback port that nobody has, below those that the system gives to outgoing connections: it stays free."""
+    while True:
+        port = secrets.choice(range(20_000, 32_000))
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
+def is_listening(port: int) -> bool:
+    """Whether somebody accepts connections there."""
+    with socket.socket() as sock:
+        return sock.connect_ex(("127.0.0.1", port)) == 0
+
+
 def exchange(
     connection: http.client.HTTPSConnection,
     method: str,
@@ -279,7 +298,6 @@ def exchange(
     """One request and its answer; the connection stays open. Raises `OSError` or `HTTPException`."""
     if connection.sock is None:
         connection.connect()
-        connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     connection.request(method, path, body, {name.replace("_", "-"): value for name, value in (headers or {}).items()})
     response = connection.getresponse()
     content = response.read()

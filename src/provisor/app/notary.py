@@ -22,7 +22,7 @@ from provisor.app.urls import server_url
 from provisor.config.ca_json import CAConfig
 from provisor.config.load import Fault
 from provisor.core.secret import Secret
-from provisor.errors import ConfigError, ProvisorError, Unavailable
+from provisor.errors import ProvisorError, Unavailable
 from provisor.notary.inline import InlineNotary
 from provisor.notary.keyring import SigningIssuer
 from provisor.notary.notary import NotaryCore
@@ -216,8 +216,6 @@ def describe(error: ProvisorError | OSError) -> tuple[str, ...]:
     """Every fault a line: the text the reference has, and where it is."""
     if isinstance(error, StartRefused):
         return tuple(_fault_line(fault) for fault in error.faults)
-    if isinstance(error, ConfigError):
-        return (error.reason,)
     return (error.detail if isinstance(error, ProvisorError) else str(error),)
 
 

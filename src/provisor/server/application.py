@@ -17,6 +17,8 @@ from provisor.server.routes import API, Match, Router
 _KNOWN_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "CONNECT", "OPTIONS", "TRACE"})
 _RELOAD_PATIENCE: Final = 5.0
 """Seconds a request waits for the configuration that overtook it."""
+_OVERTAKEN_AT_MOST: Final = 5
+"""Reloads that one request lives through."""
 
 
 @final
@@ -89,14 +91,16 @@ class Application:
     async def _answer(self, ca: Snapshot, request: Request, match: Match) -> Response:
         if match.route is None:
             if request.method not in _KNOWN_METHODS:
-                return Response(405)
+                return Response(405, headers=())
             if not match.allowed:
                 return text(404, "404 page not found\n")
             return Response(405, headers=tuple((b"allow", method.encode()) for method in match.allowed))
-        try:
-            return await match.route.handler(ca, request, self.context)
-        except StaleEpoch:
-            return await match.route.handler(await self.authority.after(ca.epoch), request, self.context)
+        for _ in range(_OVERTAKEN_AT_MOST):
+            try:
+                return await match.route.handler(ca, request, self.context)
+            except StaleEpoch:
+                ca = await self.authority.after(ca.epoch)
+        return await match.route.handler(ca, request, self.context)
 
 
 async def _send(send: Send, request: Request, response: Response) -> None:

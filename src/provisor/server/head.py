@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final, final
 from urllib.parse import unquote_to_bytes
 
@@ -35,6 +36,7 @@ _EXPECTATION: Final = Refusal(answers.EXPECTATION_FAILED, "expectation")
 HEADER_BYTES: Final = Refusal(answers.HEADERS_TOO_LARGE, "header-bytes", linger=True)
 HEADER_COUNT: Final = Refusal(answers.HEADERS_TOO_LARGE, "header-count", linger=True)
 BODY_BYTES: Final = Refusal(answers.BODY_TOO_LARGE, "body-bytes", linger=True)
+_NO_ESCAPE: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 OVERLOADED: Final = Refusal(answers.OVERLOADED, "buffered-bytes", linger=True)
 
 
@@ -120,5 +122,7 @@ class RequestHead:
             except httptools.HttpParserInvalidURLError:
                 return None
             path, query = parsed.path or b"/", parsed.query or b""
+        if _NO_ESCAPE.search(path):
+            return None
         decoded = unquote_to_bytes(path) if b"%" in path else path
         return Target(path, decoded.decode("utf-8", "replace"), query)

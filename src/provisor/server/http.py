@@ -341,6 +341,8 @@ class HTTPProtocol(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         self._in_head = False
+        # What comes now in this slice is no longer its first request, whose method alone may be sent again.
+        self._slice_fresh = False
         if self._stopped:
             return
         version = self._parser.get_http_version()

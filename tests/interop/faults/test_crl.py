@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+
 from support.load import Attempt, Load, attempts
-from support.peers import free_port
-from support.server import Answer, RunningProvisor, exchange, wait_for
+from support.server import Answer, RunningProvisor, exchange, quiet_port, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.slow
 def ca(tmp_path: Path) -> Iterator[RunningProvisor]:
     settings = {
         "crl": {"enabled": True, "generateOnRevoke": True, "cacheDuration": "1h"},
-        "insecureAddress": f"127.0.0.1:{free_port()}",
+        "insecureAddress": f"127.0.0.1:{quiet_port()}",
     }
     with RunningProvisor(tmp_path, settings=settings) as running:
         yield running

@@ -1,4 +1,4 @@
-"""A disk that is full, or fails, under the notary alone: injected by libfiu (Debian: fiu-utils) into its system calls."""
+"""A disk that is full, or fails, under the notary alone: libfiu (Debian: fiu-utils) fails its system calls."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
+
 from support.load import NOTHING_ISSUED, OUTCOME_UNKNOWN, Load, attempts, check_accounts, check_answers
 from support.server import RunningProvisor
 

@@ -10,6 +10,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+
 from support.load import Load, Stored, attempts, check_accounts, check_answers
 from support.server import RunningProvisor, wait_for
 

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from support.load import Attempt, Load, attempts
 from support.server import RunningProvisor
 

@@ -12,9 +12,9 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+
 from support.load import Attempt, Load, Stored, attempts, check_accounts, check_answers
-from support.peers import free_port
-from support.server import RunningProvisor, exchange, wait_for
+from support.server import RunningProvisor, exchange, is_listening, quiet_port, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -49,10 +49,15 @@ def test_no_request_fails_over_ten_reloads(tmp_path: Path) -> None:
 def test_a_bad_file_is_refused_with_every_fault_and_the_old_one_serves_on(tmp_path: Path) -> None:
     with RunningProvisor(tmp_path) as ca:
         good = ca.config_file.read_text()
-        ca.write_config(crt=str(tmp_path / "missing.crt"), authority={"provisioners": [], "claims": {"minTLSCertDuration": "x"}})
+        broken = ca.provisioner("tester") | {"claims": {"maxTLSCertDuration": "7d"}}
+        ca.write_config(authority={"provisioners": [broken], "claims": {"minTLSCertDuration": "x"}})
         ca.reload(REFUSED)
         assert "Reload failed because the CA with new configuration could not be initialized." in ca.log
-        assert 'time: invalid duration "x"' in ca.log
+        for fault in ('time: invalid duration "x"', 'time: unknown unit "d" in duration "7d"'):
+            assert fault in ca.log, ca.log
+        ca.config_file.write_text(good.replace("intermediate_ca.crt", "missing.crt"))
+        ca.reload(REFUSED)
+        assert "missing.crt" in ca.log
         check_accounts(ca, Load(ca, attempts(ca, "faulty", 4)).run())
         ca.config_file.write_text("{")
         ca.reload("error reloading ca configuration")
@@ -154,11 +159,11 @@ def test_a_changed_address_moves_the_listener(tmp_path: Path) -> None:
         kept = ca.connect()
         with closing(kept):
             assert exchange(kept, "GET", "/health").status == 200
-            old, ca.port = ca.port, free_port()
+            old, ca.port = ca.port, quiet_port()
             ca.write_config(address=f"127.0.0.1:{ca.port}")
             ca.reload()
             assert exchange(kept, "GET", "/health").status == 200
-        wait_for(lambda: not _listens(old), "the old address still listens", ca)
+        wait_for(lambda: not is_listening(old), "the old address still listens", ca)
         check_accounts(ca, Load(ca, attempts(ca, "moved", 4)).run())
 
 
@@ -171,11 +176,6 @@ def test_an_address_that_is_taken_is_refused(tmp_path: Path) -> None:
         ca.reload(REFUSED)
         assert f"listen tcp {taken}: bind: address already in use" in ca.log
         check_accounts(ca, Load(ca, attempts(ca, "taken", 4)).run())
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as sock:
-        return sock.connect_ex(("127.0.0.1", port)) == 0
 
 
 def test_a_notary_that_dies_in_a_reload_leaves_one_configuration_or_the_other(tmp_path: Path) -> None:

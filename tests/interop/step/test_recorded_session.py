@@ -1,4 +1,4 @@
-"""A recorded session of `step` against step-ca, its commands in their order, with the real `step` against Provisor.
+"""A recorded session of `step` against step-ca, its commands in their order: Provisor is the CA, or the client, or both.
 
 The session lives on what it made before: tokens, keys, certificates, a revocation. What the recording had from
 elsewhere (tokens of a provisioner whose key no client has, expired certificates) is made here.
@@ -17,12 +17,13 @@ from typing import Final
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
+from msgspec import Struct
 
 from provisor.core.pem import encode_private_key
 from support.command_line import Ended
 from support.credentials import Party, TokenSigner, make_jws, make_key, make_party, make_signer, provisioner_extension
 from support.peers import PASSWORD, ThrowawayPKI, free_port, jwk_provisioner, require_peer
-from support.provisor_process import CAFolder, provisor_ca
+from support.provisor_process import CAFolder, provisor_ca, step_ca
 from support.step_lab import Texts, Transcript, Workplace, load_transcript
 from support.wrong_tokens import parts
 
@@ -53,10 +54,24 @@ DIFFERENCES: Final[Mapping[str, str]] = {
 _TOKEN: Final = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]+")
 
 
+class Pairing(Struct, frozen=True):
+    """Which client talks to which server."""
+
+    client: str
+    server: str
+
+    def __str__(self) -> str:
+        return f"{self.client} to {self.server}"
+
+
+PAIRINGS: Final = (Pairing("step", "provisor"), Pairing("provisor", "step-ca"), Pairing("provisor", "provisor"))
+
+
 class Session:
     """Provisor, a folder that the commands share, and what they have printed so far."""
 
-    def __init__(self, folder: CAFolder, workplace: Workplace, nokey: TokenSigner) -> None:
+    def __init__(self, pairing: Pairing, folder: CAFolder, workplace: Workplace, nokey: TokenSigner) -> None:
+        self.pairing = pairing
         self.folder = folder
         self.workplace = workplace
         self.ended: dict[str, Ended] = {}
@@ -79,6 +94,7 @@ class Session:
                 "localhost:9139": "$CLOSED",
                 folder.fingerprint: "FINGERPRINT",
                 ROOT_THEN: "FINGERPRINT",
+                "provisor ca": "step ca",
                 "Lab CA Intermediate CA": "Test Intermediate CA",
             }
         )
@@ -92,6 +108,8 @@ class Session:
         self._tokens[recorded.stdout.strip()] = done.stdout.strip()
 
     def _command(self, text: str) -> str:
+        if self.pairing.client == "provisor":
+            text = re.sub(r"\bstep (ca|certificate inspect)\b", r"provisor \1", text)
         text = _TOKEN.sub(lambda found: self._token(found[0]), text)
         here = f"localhost:{self.folder.port}"
         for then, now in {
@@ -170,9 +188,10 @@ def recordings() -> list[Path]:
     return sorted(RECORDINGS.glob("*.json"))
 
 
-@pytest.fixture(scope="module")
-def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
+@pytest.fixture(scope="module", params=PAIRINGS, ids=str)
+def session(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
     require_peer("step")
+    pairing: Pairing = request.param
     base = tmp_path_factory.mktemp("session")
     nokey = make_signer("nokey")
     folder = CAFolder(
@@ -192,8 +211,8 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
     )
     workplace = Workplace(base / "work", base / "step", STEP_CA_URL=folder.url)
     (workplace.cwd / "pw").write_text(PASSWORD)
-    with folder.serve(provisor_ca()):
-        made = Session(folder, workplace, nokey)
+    with folder.serve(provisor_ca() if pairing.server == "provisor" else step_ca()):
+        made = Session(pairing, folder, workplace, nokey)
         for path in recordings():
             made.run(load_transcript(path))
         yield made

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,8 +23,9 @@ from provisor.wire.provisioners import KINDS
 from support.authority import make_config
 from support.credentials import make_jws, make_key, make_signer
 
-CI: Final = make_signer("ci")
-OTHER: Final = make_signer("other")
+# Always the same keys: their ids are in the names of tests, which every test process must agree on.
+CI: Final = make_signer("ci", ec.derive_private_key(11, ec.SECP256R1()))
+OTHER: Final = make_signer("other", ec.derive_private_key(12, ec.SECP256R1()))
 EVERY: Final = audiences_for(("ca.test",)).every
 SIGN: Final = "https://ca.test/1.0/sign"
 

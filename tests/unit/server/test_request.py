@@ -151,8 +151,21 @@ def test_a_path_is_taken_as_it_was_written(scope: dict[str, Any], path: str) -> 
     assert raw_path(scope) == path
 
 
-@pytest.mark.parametrize(("part_", "plain"), [("a%2Fb", "a/b"), ("%FF", "\ufffd"), ("a+b", "a+b"), ("%zz", "%zz")])
-def test_a_parameter_is_unescaped(part_: str, plain: str) -> None:
+@pytest.mark.parametrize(
+    ("part_", "plain"),
+    [
+        ("a%20b", "a b"),
+        ("%FF", "\ufffd"),
+        ("%21", "!"),
+        ("!", "!"),
+        ("a+b", "a+b"),
+        ("%zz", "%zz"),
+        ("a%2Fb", "a%2Fb"),
+        ("%61", "%61"),
+        ("%c3%a4", "%c3%a4"),
+    ],
+)
+def test_a_parameter_is_unescaped_if_it_had_to_be_escaped(part_: str, plain: str) -> None:
     assert unescape(part_) == plain
 
 
