@@ -153,7 +153,9 @@ class DropSpentTokens(Struct, frozen=True, tag="drop-spent-tokens"):
     limit: int
 
 
-Write = SpendToken | RecordRevocation | PutMeta | PutCRL | PutIssuer | TakeLease | ScheduleJob | WakeJob | DropSpentTokens
+Write = (
+    SpendToken | RecordRevocation | PutMeta | PutCRL | PutIssuer | TakeLease | ScheduleJob | WakeJob | DropSpentTokens
+)
 
 
 # -- signing ------------------------------------------------------------------------------------

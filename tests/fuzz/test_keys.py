@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,14 @@ from provisor.core.jose import jwe
 from provisor.core.jose.jwe import encrypt_pbes2
 from provisor.core.jose.jwk import jwk_members, make_jwk
 from provisor.core.jose.keyfile import parse_key_file
-from provisor.core.pem import PEMBlock, encode_pem, parse_blocks, parse_certificates, parse_private_key, parse_public_key
+from provisor.core.pem import (
+    PEMBlock,
+    encode_pem,
+    parse_blocks,
+    parse_certificates,
+    parse_private_key,
+    parse_public_key,
+)
 from provisor.errors import BadKey, Malformed
 from support.credentials import make_key
 from support.fuzzing import brief, fuzz, mutated
@@ -46,18 +54,12 @@ def _cheap() -> Iterator[None]:
 def examine(data: bytes) -> None:
     with brief(0.5):
         for read in (parse_private_key, parse_key_file):
-            try:
+            with suppress(BadKey):
                 read(data, PASSWORD, where="f")
-            except BadKey as error:
-                assert error.detail  # noqa: PT017 - it is one of two good ends
-        try:
+        with suppress(BadKey):
             parse_public_key(data)
-        except BadKey:
-            pass
-        try:
+        with suppress(Malformed):
             assert parse_certificates(data)
-        except Malformed:
-            pass
 
 
 @fuzz(500)
@@ -80,7 +82,9 @@ def test_changed_octets_in_a_good_block_are_a_key_or_bad(case: tuple[PEMBlock, b
     examine(head + b"\n" + headers + rest)
 
 
-@pytest.mark.parametrize("piece", [b"-----BEGIN A-----\n", b"-----", b"a: b\n", b"-----BEGIN A-----\na:b\n", b"-----END "])
+@pytest.mark.parametrize(
+    "piece", [b"-----BEGIN A-----\n", b"-----", b"a: b\n", b"-----BEGIN A-----\na:b\n", b"-----END "]
+)
 def test_the_longest_file_takes_no_time(piece: bytes) -> None:
     with brief(1):
         parse_blocks(piece * (1_000_000 // len(piece)))

@@ -138,9 +138,7 @@ def test_strange_members_of_a_certificate_are_read_or_malformed(
     subject: bytes, times: bytes, extensions: list[bytes], serial: bytes
 ) -> None:
     issuer = x509.load_der_x509_certificate(CERTIFICATES[1])
-    der = make_raw_certificate(
-        KEY, issuer, KEY, subject=subject, validity=times, extensions=extensions, serial=serial
-    )
+    der = make_raw_certificate(KEY, issuer, KEY, subject=subject, validity=times, extensions=extensions, serial=serial)
     with brief():
         try:
             parse_certificate(der)

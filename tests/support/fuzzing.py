@@ -145,13 +145,11 @@ def _swap_case(data: bytes, where: int, what: int, seeds: Sequence[bytes]) -> by
 _STEPS: Final[Sequence[_Step]] = (
     *(_flip, _replace, _delete, _cut, _repeat, _insert, _lengthen, _number, _splice, _swap_case),
 )
-_PLAN: Final = st.lists(
-    st.tuples(st.sampled_from(_STEPS), st.integers(0, 1 << 16), st.integers(0, 1 << 16)), max_size=6
-)
+_CHANGE: Final = st.tuples(st.sampled_from(_STEPS), st.integers(0, 1 << 16), st.integers(0, 1 << 16))
 
 
-def mutated(seeds: Sequence[bytes]) -> st.SearchStrategy[bytes]:
-    """One of the seeds after at most six changes; the seeds themselves are among what comes."""
+def mutated(seeds: Sequence[bytes], most: int = 6) -> st.SearchStrategy[bytes]:
+    """One of the seeds after at most so many changes; the seeds themselves are among what comes."""
 
     def change(seed: bytes, plan: Sequence[tuple[_Step, int, int]]) -> bytes:
         for step, where, what in plan:
@@ -159,10 +157,10 @@ def mutated(seeds: Sequence[bytes]) -> st.SearchStrategy[bytes]:
                 seed = step(seed, where, what, seeds)[: 1 << 17]
         return seed
 
-    return st.builds(change, st.sampled_from(seeds), _PLAN)
+    return st.builds(change, st.sampled_from(seeds), st.lists(_CHANGE, max_size=most))
 
 
-def mutated_text(seeds: Sequence[str]) -> st.SearchStrategy[str]:
+def mutated_text(seeds: Sequence[str], most: int = 6) -> st.SearchStrategy[str]:
     """The same for text; octets that are not UTF-8 become characters of Latin-1."""
 
     def decode(data: bytes) -> str:
@@ -171,7 +169,7 @@ def mutated_text(seeds: Sequence[str]) -> st.SearchStrategy[str]:
         except UnicodeDecodeError:
             return data.decode("latin-1")
 
-    return mutated([seed.encode() for seed in seeds]).map(decode)
+    return mutated([seed.encode() for seed in seeds], most).map(decode)
 
 
 def pieces(data: bytes, cuts: Sequence[int]) -> list[bytes]:
@@ -218,13 +216,13 @@ WELL_FORMED_JSON: Final = tuple(text for text in HOSTILE_JSON if _is_json(text))
 
 
 def hostile_object(
-    valid: Mapping[str, object], *, strange_names: Sequence[str] = (), well_formed: bool = False
+    valid: Mapping[str, object], *, strange_names: Sequence[str] = (), well_formed: bool = False, most: int = 4
 ) -> st.SearchStrategy[bytes]:
     """The object with a few of its members left out, said twice, spelt otherwise or given another value."""
     names = (*valid, *strange_names)
     values = st.sampled_from(WELL_FORMED_JSON if well_formed else HOSTILE_JSON)
     changes = st.lists(
-        st.tuples(st.sampled_from(names), st.sampled_from(("set", "omit", "add", "case")), values), max_size=4
+        st.tuples(st.sampled_from(names), st.sampled_from(("set", "omit", "add", "case")), values), max_size=most
     )
 
     def write(plan: Sequence[tuple[str, str, str]]) -> bytes:

@@ -1,4 +1,4 @@
-"""Requests and certificates put together element by element, with right lengths and signatures around whatever is inside."""
+"""Requests and certificates put together by the element: right lengths and signatures around whatever is inside."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 ECDSA_SHA256: Final = bytes.fromhex("300a06082a8648ce3d040302")
 SAN_OID: Final = bytes.fromhex("0603551d11")
 EXTENSION_REQUEST_OID: Final = bytes.fromhex("06092a864886f70d01090e")
-PROVISIONER_OID: Final = bytes.fromhex("060a2b06010401" + "82a464c628" + "40" + "01")
+PROVISIONER_OID: Final = bytes.fromhex("060c2b0601040182a464c6284001")
 
 
 def tlv(tag: int, *parts: bytes) -> bytes:

@@ -121,6 +121,7 @@ def configure(step_path: Path, url: str, fingerprint: str, root: Path) -> None:
 
 _VOLATILE: Final[tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...]] = (
     (r"(?m)^badger .*\n", ""),
+    (r"use the flag '--[a-z-]+' to run without a terminal\n", ""),
     (r"readLoopPeekFailLocked: ", ""),
     (r"(dial tcp )[\d.:\[\]]+", r"\1ADDRESS"),
     (r"-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----", "CERTIFICATE"),

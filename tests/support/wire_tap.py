@@ -129,7 +129,9 @@ class _Application:
         await send({"type": "http.response.body", "body": b"echo " + message["body"][:3000]})
 
 
-async def converse(pieces: Sequence[bytes], limits: ConnectionLimits | None = None, *, ends: bool = True) -> Conversation:
+async def converse(
+    pieces: Sequence[bytes], limits: ConnectionLimits | None = None, *, ends: bool = True
+) -> Conversation:
     """Send the pieces, one a turn of the loop, then end the sending, and hear everything out."""
     refusals: list[str] = []
     reports: list[BaseException] = []

@@ -95,7 +95,6 @@ class Trail:
         "_entered",
         "asked",
         "digest",
-        "fields",
         "given",
         "now",
         "operation",
@@ -132,7 +131,6 @@ class Trail:
         self.who: Identity | None = None
         self.asked: Asked | None = None
         self.given: Given | None = None
-        self.fields: dict[str, object] = {}
         self._entered = timer()
 
     def enter(self, step: int) -> None:

@@ -93,7 +93,10 @@ async def _take_lease(ca: Snapshot, now: datetime, job: JobRecord) -> int | None
 async def _make(ca: Snapshot, issuer: Issuer, number: int, now: datetime) -> CRLRecord:
     this_update = now.replace(microsecond=0)
     next_update = this_update + timedelta(microseconds=ca.config.crl.cache_duration // 1000)
-    revoked = await ca.ledger.revocations(issuer.id, int(now.timestamp()) - _EXPIRED_KEPT)
+    # step-ca: its one list holds what earlier issuers of the authority issued, too.
+    alive_at = int(now.timestamp()) - _EXPIRED_KEPT
+    found = [entry for each in ca.issuers for entry in await ca.ledger.revocations(each, alive_at)]
+    revoked = sorted({entry.serial: entry for entry in found}.values(), key=lambda entry: entry.serial)
     tbs = encode_tbs_crl(
         issuer,
         number=number,

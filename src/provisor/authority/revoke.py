@@ -81,7 +81,7 @@ async def _record(
         ),
     )
     if ca.config.crl.generate_on_revoke:
-        writes += (crl_due(issuer, now),)
+        writes += (crl_due(ca.issuer.id, now),)
     try:
         await commit_granted(ca, trail, guards=(NotRevoked(issuer, ask.serial),), writes=writes)
     except AlreadyRevoked as error:

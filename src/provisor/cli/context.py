@@ -105,7 +105,7 @@ def _choose(contexts: Mapping[str, Context]) -> Context:
     names = sorted(contexts, key=str.lower)
     if len(names) == 1:
         return contexts[names[0]]
-    chosen = names[prompt.select("Select a context for 'step':", names, name="Context", flag="context")]
+    chosen = names[prompt.select("Select a context for 'provisor':", names, name="Context", flag="context")]
     save_current(chosen)
     return contexts[chosen]
 
@@ -167,6 +167,14 @@ def paths_for_new_authority(default_name: str, *, context: str = "", authority: 
         return plain_paths()
     name = context or default_name
     return add_context(Context(name, authority=authority or name, profile=profile or name))
+
+
+def warn_if_configured() -> None:
+    """Says that this machine knows an authority already, when that one is in no context."""
+    if not in_use() and os.path.exists(plain_paths().ca_config):
+        output.note("⚠️  It looks like step is already configured to connect to an authority.")
+        output.note("With a context of its own (--context NAME) a second authority leaves this one alone.")
+        output.note()
 
 
 def load_defaults(paths: Paths, config: str = "") -> dict[str, str]:

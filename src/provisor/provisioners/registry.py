@@ -16,7 +16,6 @@ from provisor.core.claims import BUILT_IN, ClaimsError, ClaimSettings, Provision
 from provisor.core.identity import ProvisionerRef
 from provisor.core.jose.audience import audiences_match
 from provisor.core.jose.jwt import TokenClaims
-from provisor.core.x509.extensions import ProvisionerExtension
 from provisor.errors import BadRequest, ConfigError, ProvisionerDisabled, TokenInvalid
 from provisor.provisioners.base import Provisioner, check_renewal
 from provisor.provisioners.jwk import JWKConfig, JWKProvisioner
@@ -145,16 +144,6 @@ class Registry:
             if found := self._by_id.get(claims.tid):
                 return found
         return self._by_id.get(claims.aud[0])
-
-    def find_for_certificate(
-        self, recorded_id: str, recorded_name: str, extension: ProvisionerExtension | None
-    ) -> Provisioner | None:
-        """The provisioner whose certificate this is: its recorded id, then the recorded name, then the extension's."""
-        if recorded_id and (found := self._by_id.get(recorded_id)):
-            return found
-        if recorded_name and (found := self._by_name.get(recorded_name)):
-            return found
-        return self._by_name.get(extension.name) if extension is not None else None
 
     def page(self, cursor: str, limit: int) -> Page:
         """At most `limit` public forms, beginning at `cursor` (core-api 1.5)."""

@@ -91,8 +91,3 @@ def answer(error: ProvisorError) -> Response:
     if isinstance(error, errors.Unavailable):
         response.headers += ((b"retry-after", str(error.retry_after).encode()),)
     return response
-
-
-def internal() -> Response:
-    """An error that nobody foresaw: our bug, and nothing is told."""
-    return Response(500, encode_json({"status": 500, "message": _SENTENCES[500][2]}))

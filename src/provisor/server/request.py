@@ -104,7 +104,7 @@ def raw_path(scope: Scope) -> str:
 
 
 def unescape(part: str) -> str:
-    """A part of a path as a handler sees it. step-ca: what need not have been escaped so stays as the client wrote it."""
+    """A part of a path as a handler sees it. step-ca: needless escapes stay as they were written."""
     octets = unquote_to_bytes(part)
     return octets.decode("utf-8", "replace") if quote(octets, safe="$&+,/:;=@") == part else part
 

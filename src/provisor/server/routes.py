@@ -40,7 +40,7 @@ class Access(Struct, frozen=True):
 
 
 class Route(Struct, frozen=True):
-    """`paths` stand also below `/1.0`, unless `versioned` is false; `plain` ones are on the listener without TLS too."""
+    """`paths` stand also below `/1.0`, unless `versioned` is false; `plain` ones are served without TLS too."""
 
     method: str
     paths: tuple[str, ...]

@@ -81,6 +81,10 @@ def words_of(command: str) -> list[str]:
 def normal(text: str) -> str:
     """Without what differs on every run, or on purpose."""
     text = re.sub(r"use the flag '--[a-z-]+' to run without a terminal\n", "", plain(text))
+    # ours alone: who serves the folder afterwards should know
+    text = text.replace(
+        "If you serve this folder by step-ca after Provisor: it renews what is revoked only here.\n", ""
+    )
     text = re.sub(r"fingerprint: [0-9a-f]{64}", "fingerprint: SHA256", text)
     # the advice in the middle is for a reader of other documentation
     text = re.sub(r"(configured to connect to an authority\.\n)(?:.+\n)+", r"\1", text)

@@ -162,9 +162,7 @@ def test_a_wrong_password_file_is_refused_by_both_in_the_same_words(tmp_path: Pa
     workplace = make_folder(tmp_path, "step")
     (workplace.cwd / "wrong").write_text("another\n")
     config = workplace.step_path / "config" / "ca.json"
-    ended = [
-        workplace.run(f"{program} {config} --password-file wrong") for program in (step_ca()[0], provisor_ca()[0])
-    ]
+    ended = [workplace.run(f"{program} {config} --password-file wrong") for program in (step_ca()[0], provisor_ca()[0])]
     first = [done.stderr.partition(" (")[0].strip() for done in ended]
     assert [done.status for done in ended] == [2, 2]
     assert first[0].splitlines()[-1] == first[1]

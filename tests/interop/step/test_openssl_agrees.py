@@ -98,9 +98,10 @@ def test_names_of_every_kind_are_checked_by_openssl(world: World) -> None:
     ):
         assert world.verify(file, option) == f"{file}: OK"
     for option in ("-verify_hostname c.internal", "-verify_ip 10.1.2.4", "-verify_email eve@a.internal"):
-        assert "mismatch" in world.workplace.run(
-            f"openssl verify -CAfile {world.root} -untrusted {file} {option} {file}"
-        ).stderr
+        assert (
+            "mismatch"
+            in world.workplace.run(f"openssl verify -CAfile {world.root} -untrusted {file} {option} {file}").stderr
+        )
     sans = leaf_of(file).extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert sans.get_values_for_type(x509.UniformResourceIdentifier) == ["https://a.internal/x?y=z"]
 
@@ -186,7 +187,9 @@ def names_of(world: World) -> list[str]:
 
 def test_a_provisioner_that_step_adds_to_ca_json_issues_after_a_reload_until_it_is_removed(world: World) -> None:
     config, run = world.folder.config_file, world.workplace.do
-    said = world.workplace.run(f"step ca provisioner add new --type JWK --create --password-file pw --ca-config {config}")
+    said = world.workplace.run(
+        f"step ca provisioner add new --type JWK --create --password-file pw --ca-config {config}"
+    )
     assert said.status == 0
     assert "Success! Your `step-ca` config has been updated." in said.stderr
     assert names_of(world) == ["you@smallstep.com"]

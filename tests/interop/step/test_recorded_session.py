@@ -6,7 +6,6 @@ elsewhere (tokens of a provisioner whose key no client has, expired certificates
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from collections.abc import Iterator, Mapping
@@ -42,14 +41,29 @@ SERIALS_THEN: Final[Mapping[str, str]] = {
 STDIN: Final[Mapping[str, str]] = {"16-token-inspect": "15-token", "69-revoke-token-inspect": "68-revoke-token"}
 """Commands that read what an earlier one printed."""
 
-DIFFERENCES: Final[Mapping[str, str]] = {
+DIFFERENCES: Final[Mapping[tuple[str, str], str]] = {
     # our request for a client certificate names no CA, so that step sends what the reference lets it keep back
-    "80-renew-of-another-ca": (
+    ("step", "80-renew-of-another-ca"): (
         "error renewing certificate: client POST https://$CA/renew failed: remote error: tls: unknown"
         " certificate authority\n"
     ),
+    # OpenSSL sends it too, and has its own name for the alert
+    ("provisor", "80-renew-of-another-ca"): (
+        "error renewing certificate: client POST https://$CA/renew failed: remote error: tls: unknown ca\n"
+    ),
+    # the key is compared with the certificate before anything is sent
+    ("provisor", "50-renew-wrong-key"): (
+        "error loading certificate key pair: tls: private key does not match public key\n"
+    ),
 }
-"""What the real `step` prints instead, and why."""
+"""What a client prints instead, and why."""
+
+NOT_BUILT: Final[Mapping[tuple[str, str], str]] = {
+    ("provisor", "81-token-for-several-sans-and-times"): "--cert-not-after",
+    ("provisor", "82-token-cert-not-after"): "--cert-not-after",
+    ("provisor", "83-certificate-not-after-from-the-token-flags"): "the token of the one before",
+}
+"""What a client does not have in this version: it says so by name."""
 
 _TOKEN: Final = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]+")
 
@@ -150,7 +164,11 @@ class Session:
         issuer = Party(x509.load_pem_x509_certificate(pki.intermediate_file.read_bytes()), issuer_key)  # type: ignore[arg-type]
         key, now = make_key(), datetime.now(UTC)
         _write_key(self.workplace.cwd / "leaf.key", key)
-        for file, provisioner, ends in (("norenew", "norenew", 60), ("short", "short", -1), ("after", "afterexpiry", -1)):
+        for file, provisioner, ends in (
+            ("norenew", "norenew", 60),
+            ("short", "short", -1),
+            ("after", "afterexpiry", -1),
+        ):
             extension = provisioner_extension(provisioner)
             leaf = make_party(
                 "old.example.test",
@@ -225,22 +243,24 @@ def _other_root(folder: Path) -> Path:
 
 @pytest.mark.parametrize("path", recordings(), ids=lambda path: path.stem)
 def test_every_command_of_the_session_ends_as_recorded(path: Path, session: Session) -> None:
-    recorded = load_transcript(path)
+    recorded, mine = load_transcript(path), (session.pairing.client, path.stem)
     done, normal = session.ended[path.stem], session.texts.normal
-    expected = DIFFERENCES.get(path.stem)
-    assert normal(done.stderr) == (normal(recorded.stderr) if expected is None else expected)
+    if mine in NOT_BUILT:
+        assert done.status == 1
+        return
+    assert normal(done.stderr) == (DIFFERENCES.get(mine) or normal(recorded.stderr))
     assert normal(done.stdout) == normal(recorded.stdout)
     assert done.status == recorded.status
     session.workplace.check_files(recorded.files)
 
 
-def test_the_tokens_of_the_session_say_what_the_recorded_ones_say(session: Session) -> None:
-    for name in ("15-token", "39-token-for-c-with-two-sans", "68-revoke-token", "82-token-cert-not-after"):
-        (header, claims, _), (ours, our_claims, _) = (
-            parts(text.strip())
-            for text in (load_transcript(RECORDINGS / f"{name}.json").stdout, session.ended[name].stdout)
-        )
-        assert header.keys() == ours.keys()
-        assert claims.keys() == our_claims.keys()
-        assert our_claims["aud"] == str(claims["aud"]).replace("9101", str(session.folder.port))
-        assert json.dumps(our_claims.get("sans")) == json.dumps(claims.get("sans"))
+@pytest.mark.parametrize("name", ["15-token", "39-token-for-c-with-two-sans", "68-revoke-token", "78-revoke-token-2"])
+def test_a_token_of_the_session_says_what_the_recorded_one_says(name: str, session: Session) -> None:
+    (theirs, claims, _), (ours, our_claims, _) = (
+        parts(text.strip())
+        for text in (load_transcript(RECORDINGS / f"{name}.json").stdout, session.ended[name].stdout)
+    )
+    assert theirs.keys() == ours.keys()
+    assert claims.keys() == our_claims.keys()
+    assert our_claims["aud"] == str(claims["aud"]).replace("9101", str(session.folder.port))
+    assert our_claims.get("sans") == claims.get("sans")

@@ -54,7 +54,9 @@ DIFFERENCES: Final[Mapping[str, Different]] = {
     "on purpose: header of 101 lines": Different(431, "header over 32 KiB or 100 lines"),
     "on purpose: seventy levels of JSON": Different(400, "more than 64 levels of JSON"),
     "on purpose: 1,001 names": Different(400, "more than 1,000 names"),
-    "on purpose: begins before the issuer": Different(403, "explicit `notBefore` more than a day before the issuer's"),
+    "on purpose: begins before the issuer": Different(
+        403, "explicit `notBefore` more than two days before the issuer's"
+    ),
     "on purpose: renewal with an empty chain": Different(
         401, "`x5cInsecure: []`, certificate of an uninitialised provisioner at /renew"
     ),
@@ -64,9 +66,7 @@ DIFFERENCES: Final[Mapping[str, Different]] = {
 PROVISIONERS: Final[Mapping[str, Mapping[str, Any]]] = {
     "ci": {},
     "noext": {"claims": {"disableSmallstepExtensions": True}},
-    "short": {
-        "claims": {"minTLSCertDuration": "10m", "defaultTLSCertDuration": "20m", "maxTLSCertDuration": "30m"}
-    },
+    "short": {"claims": {"minTLSCertDuration": "10m", "defaultTLSCertDuration": "20m", "maxTLSCertDuration": "30m"}},
     "long": {"claims": {"maxTLSCertDuration": "100000h"}},
     "norenew": {"claims": {"disableRenewal": True}},
     "after": {"claims": {"allowRenewalAfterExpiry": True}},

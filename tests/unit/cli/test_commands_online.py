@@ -383,3 +383,16 @@ def test_a_bootstrap_keeps_nothing_of_a_wrong_root(ca: FakeCA, bad: Command, tmp
 def test_a_ca_that_refuses_is_quoted(ca: FakeCA, bad: Command) -> None:
     ca.trouble["/health"] = lambda handler: send(handler, 403, b'{"status":403,"message":"Not you."}')
     assert bad("ca", "health") == "Not you.\nRe-run with STEPDEBUG=1 for more info."
+
+
+def test_a_bootstrap_over_a_ca_of_this_machine_warns(
+    ca: FakeCA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("STEPPATH", str(tmp_path / "fresh"))
+    (tmp_path / "fresh" / "config").mkdir(parents=True)
+    (tmp_path / "fresh" / "config" / "ca.json").write_text("{}")
+    words = ("ca", "bootstrap", "--ca-url", ca.url, "--fingerprint", ca.pki.fingerprint)
+    assert run(words) == 0
+    assert "already configured to connect to an authority" in capsys.readouterr().err
+    assert run((*words, "--context", "other")) == 0
+    assert "already configured" not in capsys.readouterr().err

@@ -28,11 +28,14 @@ def _form(raw: Mapping[str, object]) -> dict[str, object] | None:
     if kind is None:
         return None
     form = public_form(kind, spelling, str(raw.get("name", "")), raw)
-    for member in kind.members:
-        # what the CA shows in place of a secret is shown as it came
-        if member in form and raw.get(member) not in (None, ""):
-            form[member] = raw[member] if member not in ("claims", "options") else form[member]
-    return form
+    if kind.name != "SCEP":
+        return form
+    # step-ca: always serves the switches of SCEP; `step` shows only those that are on, and placeholders as they came
+    shown = {name: raw.get(name, value) if name in _PLACEHOLDERS else value for name, value in form.items()}
+    return {name: value for name, value in shown.items() if value or name in _PLACEHOLDERS}
+
+
+_PLACEHOLDERS = ("challenge", "decrypterCertificate", "decrypterKeyPEM", "decrypterKey", "decrypterKeyPassword")
 
 
 def _html_safe(text: str) -> str:

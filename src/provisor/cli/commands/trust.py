@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from provisor.cli import connect, exits, files, output
 from provisor.cli.commands.common import CA_URL, CONTEXT, FORCE, ROOT
-from provisor.cli.context import Paths, paths_for_new_authority
+from provisor.cli.context import Paths, paths_for_new_authority, warn_if_configured
 from provisor.cli.exits import CommandError
 from provisor.cli.grammar import Call, FlagKind, command, text, unbuilt
 from provisor.client.ca import fetch_root, normal_fingerprint
@@ -47,6 +47,8 @@ def bootstrap(call: Call) -> None:
         root = fetch_root(address, fingerprint)
     except (BadAnswer, Unreachable) as error:
         raise CommandError(f"error downloading root certificate: {error.detail}") from error
+    if not any(call.text(flag) for flag in ("context", "authority", "profile")):
+        warn_if_configured()
     paths = paths_for_new_authority(
         address.host,
         context=call.text("context"),

@@ -24,7 +24,7 @@ async def health(ca: Snapshot, request: Request, context: Context) -> Response:
 
 
 async def ready(ca: Snapshot, request: Request, context: Context) -> Response:
-    """Ready for traffic: store writable, clock not behind it, notary there, issuer in date. Else 503 with the reason."""
+    """Ready for traffic: store writable, clock not behind it, notary there, issuer in date; else 503 and why."""
     reason = await _unready(ca)
     if reason:
         raise Unavailable(reason, public=reason)
