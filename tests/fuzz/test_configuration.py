@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -70,6 +71,16 @@ def places(document: object, path: tuple[str | int, ...] = ()) -> list[tuple[str
     return [place for name, child in children for place in ((*path, name), *places(child, (*path, name)))]
 
 
+def reach(document: Any, path: tuple[str | int, ...]) -> Any:
+    """What is at a place; None if an earlier change has made that place disappear."""
+    for step in path:
+        try:
+            document = document[step]
+        except (LookupError, TypeError):
+            return None
+    return document
+
+
 PLACES = places(FULL)
 MARK = "\x1a%d\x1a"
 
@@ -79,17 +90,11 @@ def with_values(changes: list[tuple[tuple[str | int, ...], str]]) -> bytes:
     document = json.loads(json.dumps(FULL))
     texts: dict[str, str] = {}
     for number, (path, text) in enumerate(changes):
-        target = document
-        for step in path[:-1]:
-            try:
-                target = target[step]
-            except (LookupError, TypeError):
-                break
-        else:
-            if isinstance(target, dict | list):
-                mark = MARK % number
-                target[path[-1]] = mark  # type: ignore[call-overload,index]  # a name or a position, as places() made it
-                texts[json.dumps(mark)] = text
+        holder: Any = reach(document, path[:-1])
+        if type(holder) in (dict, list):
+            mark = MARK % number
+            holder[path[-1]] = mark
+            texts[json.dumps(mark)] = text
     data = json.dumps(document)
     for mark, text in texts.items():
         data = data.replace(mark, text)
@@ -114,8 +119,8 @@ def examine(data: bytes) -> None:
             )
         except ConfigError:
             return
-        for fault in registry.faults:
-            fault.reason.encode()
+        for disabled in registry.faults:
+            disabled.reason.encode()
         for provisioner in registry.all:
             encode_json(provisioner.public)
 

@@ -23,14 +23,14 @@ from provisor.wire.api import (
 from provisor.wire.gojson import decode_json, decode_value, encode_config, encode_json
 from support.fuzzing import HOSTILE_JSON, brief, fuzz, hostile_object, mutated, mutated_text
 
-SIGN = {
+SIGN: dict[str, object] = {
     "csr": "-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n",
     "ott": "a.b.c",
     "notAfter": "24h",
     "notBefore": "2026-06-01T00:00:00Z",
     "templateData": {"a": [1, 2.5, None, "é", True]},
 }
-REVOKE = {"serial": "4711", "ott": "a.b.c", "reasonCode": 1, "reason": "é", "passive": True}
+REVOKE: dict[str, object] = {"serial": "4711", "ott": "a.b.c", "reasonCode": 1, "reason": "é", "passive": True}
 BODIES: list[tuple[type, dict[str, object]]] = [
     (SignRequest, SIGN),
     (RekeyRequest, {"csr": SIGN["csr"]}),

@@ -14,7 +14,7 @@ from provisor.core.x509.certificate import parse_certificate
 from provisor.core.x509.extensions import parse_provisioner
 from provisor.core.x509.request import CertificateRequest, parse_csr, parse_csr_pem, verify_csr
 from provisor.errors import BadCSR, Malformed
-from support.credentials import make_csr, make_key, make_party, provisioner_extension, rsa_key
+from support.credentials import NameForms, make_csr, make_key, make_party, provisioner_extension, rsa_key
 from support.fuzzing import brief, fuzz, mutated, mutated_text
 from support.raw_der import (
     SAN_OID,
@@ -30,7 +30,7 @@ from support.raw_der import (
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 KEY = make_key()
-NAMES = [
+NAMES: list[NameForms] = [
     "a.test",
     x509.UniformResourceIdentifier("https://a.test/x?y"),
     x509.RFC822Name("a@b.test"),

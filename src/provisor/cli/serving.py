@@ -36,7 +36,7 @@ def serve(options: ServeOptions) -> int:
     if options.password_file:
         secrets["password"] = read_password(options.password_file).decode()
     elif locked := needs_password(options.config):
-        secrets["password"] = prompt.ask_password(f"Please enter the password to decrypt {locked}")
+        secrets["password"] = prompt.ask_password(f"Please enter the password to decrypt {locked}", flag="password-file")
     supervisor = Supervisor(
         SupervisorOptions(
             options={
