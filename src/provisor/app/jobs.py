@@ -17,6 +17,8 @@ from provisor.ports import DropSpentTokens, Entry, JobRecord, LeaseHeld, Schedul
 PAUSE_SECONDS: Final = 0.1
 """Between two looks for due jobs: how late a revocation reaches the list, beside the list's own pace."""
 
+_ASLEEP: Final = 10 * 365 * 24 * 3600
+
 _CLEANING_JOB: Final = "forget-tokens"
 _CLEANING_KEY: Final = "tokens"
 _CLEANING_PERIOD: Final = 600
@@ -68,10 +70,19 @@ class JobRunner:
 async def _crl(ca: Snapshot, job: JobRecord) -> None:
     """At most one list a second: one made within the present second would carry the same time as the last."""
     if not ca.config.crl.enabled or job.key != ca.issuer.id.hex():
+        await _put_to_sleep(ca, job)
         return
     newest = await ca.ledger.find_crl(ca.issuer.id)
     if newest is None or newest.this_update < int(ca.clock().timestamp()):
         await refresh_crl(ca, job)
+
+
+async def _put_to_sleep(ca: Snapshot, job: JobRecord) -> None:
+    """Lists are switched off, or another issuer makes them now: whoever makes them again wakes the job."""
+    moment = ca.clock()
+    writes = (ScheduleJob(job.kind, job.key, int(moment.timestamp()) + _ASLEEP),)
+    guards = (LeaseHeld(job.kind, job.key, job.fence),)
+    await ca.notary.submit(Entry(id=ca.generate_id(moment), guards=guards, writes=writes))
 
 
 async def _forget_tokens(ca: Snapshot, job: JobRecord) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Final
 
 from msgspec import Struct
 
 from provisor.cli import prompt
+from provisor.cli.exits import CommandError
 from provisor.cli.files import read_password
 
 
@@ -23,6 +25,8 @@ class ServeOptions(Struct, frozen=True):
     hints: bool = False
 
 
+_REFUSED: Final = 2
+
 NO_CONFIGURATION = """{program} can't find or open the configuration file for your CA.
 You may need to create a CA first by running `{command}`."""
 
@@ -30,13 +34,12 @@ You may need to create a CA first by running `{command}`."""
 def serve(options: ServeOptions) -> int:
     """Serve until a signal; the exit status. A start that is refused says why on stderr (status 2)."""
     from provisor.server.supervisor import Supervisor, SupervisorOptions
-    from provisor.startup import needs_password
 
-    secrets: dict[str, str] = {}
-    if options.password_file:
-        secrets["password"] = read_password(options.password_file).decode()
-    elif locked := needs_password(options.config):
-        secrets["password"] = prompt.ask_password(f"Please enter the password to decrypt {locked}", flag="password-file")
+    try:
+        secrets = _find_password(options)
+    except CommandError as error:
+        error.status = _REFUSED
+        raise
     supervisor = Supervisor(
         SupervisorOptions(
             options={
@@ -52,6 +55,18 @@ def serve(options: ServeOptions) -> int:
         )
     )
     return supervisor.run()
+
+
+def _find_password(options: ServeOptions) -> dict[str, str]:
+    """The password of the key, if it has one. Raises `CommandError` if it cannot be had."""
+    from provisor.startup import needs_password
+
+    if options.password_file:
+        return {"password": read_password(options.password_file).decode()}
+    if locked := needs_password(options.config):
+        question = f"Please enter the password to decrypt {locked}"
+        return {"password": prompt.ask_password(question, flag="password-file")}
+    return {}
 
 
 def is_there(path: str) -> bool:

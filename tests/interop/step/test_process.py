@@ -259,8 +259,8 @@ def test_every_recorded_start_is_tried() -> None:
 @pytest.mark.parametrize("name", [name for name, entry in recordings().items()])
 def test_a_start_ends_as_recorded(name: str, starts: Mapping[str, Start]) -> None:
     recorded, ours = recordings()[name], starts[name]
-    import pprint; pprint.pprint((recorded['exit'],lines,'OURS', ours),width=200)
     lines = lines_of(recorded["stderr"])
+    import pprint; pprint.pprint((recorded['exit'],lines,'OURS', ours),width=200)
     if str(recorded["exit"]).startswith("running"):
         assert (ours.serving, ours.status) == (True, 0)
         assert list(ours.lines) == lines

@@ -11,8 +11,8 @@ from cryptography import x509
 from provisor.app.jobs import JobRunner, schedule_first
 from provisor.authority.lists import CRL_JOB, refresh_crl
 from provisor.ports import CRLRecord, JobRecord
-from support.authority import MemoryCA, make_config
-from support.credentials import TokenSigner, make_signer
+from support.authority import PKI, MemoryCA, make_config
+from support.credentials import TokenSigner, make_party, make_signer
 
 SIGNER: TokenSigner = make_signer("ci")
 
@@ -197,3 +197,18 @@ def test_whoever_revoked_sees_it_at_the_next_look(ca: MemoryCA) -> None:
 
 async def _due(ca: MemoryCA) -> JobRecord:
     return next(job for job in await ca.store.ledger.due_jobs(ca.clock.seconds) if job.kind == CRL_JOB)
+
+
+def test_the_list_of_a_new_issuer_holds_what_the_former_one_issued(ca: MemoryCA) -> None:
+    earlier, later = ca.issue(), ca.issue()
+    revoke(ca, earlier.serial)
+    root = make_party("Another Root", None, now=ca.clock.now, authority=True, ends=timedelta(days=3650))
+    issuer = make_party("Another Issuer", root, now=ca.clock.now, authority=True, ends=timedelta(days=3650))
+    ca.pki = PKI((issuer.der,), (*ca.pki.roots, root.der), issuer)
+    ca.reconfigure(ca.document)
+    ca.run(schedule_first(ca.snapshot))
+    revoke(ca, later.serial)
+    ca.clock.advance(seconds=2)
+    work(ca)
+    assert [entry.serial_number for entry in parsed(ca)] == sorted([earlier.serial, later.serial])
+    assert not [job for job in ca.run(ca.store.ledger.due_jobs(ca.clock.seconds)) if job.kind == CRL_JOB]
