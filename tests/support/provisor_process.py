@@ -1,4 +1,4 @@
-"""CA programs as processes: Provisor's own, and anything else that is started with a ca.json and serves until a signal."""
+"""CA programs as processes: Provisor's, or any that is started with a ca.json and serves until a signal."""
 
 from __future__ import annotations
 
@@ -160,7 +160,9 @@ class CAFolder:
         self.folder = folder
         self.pki = pki or ThrowawayPKI(folder)
         self.config_file = folder / "ca.json"
-        self.provisioners = list(provisioners) if provisioners is not None else [jwk_provisioner("you@smallstep.com")]
+        self.provisioners: list[Mapping[str, Any]] = (
+            list(provisioners) if provisioners is not None else [jwk_provisioner("you@smallstep.com")]
+        )
         self.settings = dict(settings or {})
         self.port = free_port()
         self.write()

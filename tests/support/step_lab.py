@@ -75,7 +75,7 @@ class Workplace:
 
     def changed(self, changes: Mapping[str, str]) -> dict[str, str]:
         """The environment with these changes; the value "None" takes a variable away."""
-        env = self.environment | changes
+        env = {**self.environment, **changes}
         return {name: value for name, value in env.items() if value != "None"}
 
     def run(self, command: str, changes: Mapping[str, str] | None = None, typed: str = "") -> Ended:

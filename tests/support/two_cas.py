@@ -69,13 +69,13 @@ class Side:
 
     def send(self, request: Request) -> Answer:
         context = self._context if request.client is None else self._client_context(request.client)
-        with socket.create_connection(("127.0.0.1", self.folder.port), timeout=20) as plain:
-            with (
-                suppress(ssl.SSLError, ConnectionError),
-                context.wrap_socket(plain, server_hostname="localhost") as tls,
-            ):
-                tls.sendall(self._encode(request))
-                return _read(tls, request.method)
+        with (
+            socket.create_connection(("127.0.0.1", self.folder.port), timeout=20) as plain,
+            suppress(ssl.SSLError, ConnectionError),
+            context.wrap_socket(plain, server_hostname="localhost") as tls,
+        ):
+            tls.sendall(self._encode(request))
+            return _read(tls, request.method)
         return Answer(0, (), b"")
 
     def _encode(self, request: Request) -> bytes:

@@ -10,26 +10,16 @@ from typing import final
 import msgspec
 
 from provisor.app.bundle import Bundle, build_snapshot, decode_bundle
+from provisor.app.child import Child
 from provisor.app.identity import TLSIdentity
-from provisor.app.tasks import Ended, run_together
+from provisor.app.tasks import run_together
 from provisor.authority.snapshot import Snapshot
 from provisor.errors import Unavailable
 from provisor.notary.link import LinkNotary
 from provisor.ports import Ledger
 from provisor.server.application import Application, Authority
 from provisor.server.context import Context
-from provisor.server.control import (
-    ChildControl,
-    Drain,
-    Draining,
-    Listen,
-    ListenerSpec,
-    Ready,
-    Reload,
-    Reloaded,
-    Start,
-    Unlisten,
-)
+from provisor.server.control import ChildControl, ListenerSpec, Ready, Start
 from provisor.server.exchange import Site
 from provisor.server.limits import ConnectionLimits, Connections
 from provisor.server.listener import Listener, raise_file_limit
@@ -74,7 +64,6 @@ class Worker:
         self._control = control
         self._start = control.start
         self._notary = LinkNotary(control.start.notary)
-        self._listeners: dict[ListenerSpec, Listener] = {}
         self._refreshing = asyncio.Lock()
 
     async def run(self) -> int:
@@ -83,58 +72,29 @@ class Worker:
         self._ledger = open_ledger(bundle, self._notary)
         snapshot = build_snapshot(bundle, self._notary, self._ledger)
         self._authority = Authority(snapshot, self._refresh)
-        observer = open_observer(self._start, f"worker-{self._start.index}")
-        observer.reconfigure(snapshot)
-        context = Context(snapshot.config.provisor.limits, observer)
+        self.observer = open_observer(self._start, f"worker-{self._start.index}")
+        self.observer.reconfigure(snapshot)
+        self._context = Context(snapshot.config.provisor.limits, self.observer)
         limits = ConnectionLimits.of(snapshot.config.provisor.limits)
         raise_file_limit(limits.connections + 256)
-        self._connections = Connections(limits, on_refusal=observer.refused_connection)
-        self._api = Application(self._authority, context, API)
-        self._plain = Application(self._authority, context, PLAIN)
+        self._connections = Connections(limits, on_refusal=self.observer.refused_connection)
         self._endpoint = TLSEndpoint(snapshot.config.tls, self._leaf(), _clients(snapshot))
-        self._observer = observer
-        for spec, sock in zip(self._start.listeners, self._control.sockets, strict=True):
-            await self._listen(spec, sock)
+        child = Child(self._control, self)
+        await child.listen()
         self._control.send(Ready(epoch=snapshot.epoch))
-        return await run_together(self._obey(), self._keep_identity())
+        return await run_together(child.obey(), self._keep_identity())
 
     def _leaf(self) -> ServerLeaf:
         return ServerLeaf(self._identity.chain, self._identity.key)
 
-    async def _listen(self, spec: ListenerSpec, sock: socket.socket) -> None:
-        app, endpoint = (self._api, self._endpoint) if spec.name == "https" else (self._plain, None)
-        site = Site(app, self._connections, report=self._observer.failed)
-        listener = self._listeners[spec] = Listener(sock, site, endpoint)
-        await listener.start()
+    def make_listener(self, spec: ListenerSpec, sock: socket.socket) -> Listener:
+        router, endpoint = (API, self._endpoint) if spec.name == "https" else (PLAIN, None)
+        app = Application(self._authority, self._context, router)
+        return Listener(sock, Site(app, self._connections, report=self.observer.failed), endpoint)
 
-    async def _obey(self) -> None:
-        """The supervisor's commands, until it is gone."""
-        while True:
-            received = await self._control.next_command()
-            if received is None:
-                raise Ended(1)
-            command, sockets = received
-            match command:
-                case Reload():
-                    await self._reload()
-                case Listen(listener=spec):
-                    await self._listen(spec, sockets[0])
-                case Unlisten(listener=spec):
-                    if found := self._listeners.pop(spec, None):
-                        found.stop()
-                case Drain():
-                    await self._drain()
-                case _:
-                    pass
-
-    async def _reload(self) -> None:
-        """A notary that dies meanwhile takes nobody with it: the next one's epoch comes as another command."""
-        try:
-            await self._refresh()
-        except Unavailable as error:
-            self._observer.note(f"configuration not fetched: {error.detail}")
-        else:
-            self._control.send(Reloaded(epoch=self._authority.current.epoch))
+    async def refresh(self) -> int:
+        await self._refresh()
+        return self._authority.current.epoch
 
     async def _refresh(self) -> None:
         """Take over the configuration in force, and with it the TLS settings. Raises `Unavailable`."""
@@ -147,15 +107,12 @@ class Worker:
         self._identity = await fetch_identity(self._notary)
         snapshot = build_snapshot(bundle, self._notary, self._ledger)
         self._endpoint.replace(options=snapshot.config.tls, leaf=self._leaf(), clients=_clients(snapshot))
-        self._observer.reconfigure(snapshot)
+        self._context.limits = snapshot.config.provisor.limits
+        self.observer.reconfigure(snapshot)
         self._authority.replace(snapshot)
 
-    async def _drain(self) -> None:
-        for listener in self._listeners.values():
-            listener.stop()
-        self._control.send(Draining())
+    async def finish(self) -> None:
         await self._connections.drain()
-        raise Ended(0)
 
     async def _keep_identity(self) -> None:
         """Have the CA's own certificate renewed in time; the notary decides which one is in force."""
@@ -173,10 +130,11 @@ class Worker:
         try:
             return await fetch_identity(self._notary)
         except Unavailable as error:
-            self._observer.note(f"own certificate not renewed: {error.detail}")
+            self.observer.note(f"own certificate not renewed: {error.detail}")
             return None
 
 
 def _clients(snapshot: Snapshot) -> ClientAuthorities:
     """A client's chain may end in a root or in an issuer of ours, so that it may send its leaf alone."""
-    return ClientAuthorities((*(root.der for root in snapshot.roots), *snapshot.issuer.chain))
+    issuers = (der for issuer in snapshot.issuers.values() for der in issuer.chain)
+    return ClientAuthorities((*(root.der for root in snapshot.roots), *issuers))

@@ -118,7 +118,9 @@ def _read(path: Path) -> bytes:
         with path.open("rb") as file:
             data = file.read(MAX_KEY_FILE_BYTES + 1)
     except OSError as problem:
-        raise ConfigError(str(path), f'error reading "{path}": {(problem.strerror or str(problem)).lower()}') from problem
+        raise ConfigError(
+            str(path), f'error reading "{path}": {(problem.strerror or str(problem)).lower()}'
+        ) from problem
     if len(data) > MAX_KEY_FILE_BYTES:
         raise ConfigError(str(path), f"a key file of more than {MAX_KEY_FILE_BYTES} octets")
     return data

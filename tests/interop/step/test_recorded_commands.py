@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -143,7 +143,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     require_peer("step")
     base = tmp_path_factory.mktemp("ca")
     nokey = make_jwk(ec.generate_private_key(ec.SECP256R1()))
-    provisioners = [
+    provisioners: list[Mapping[str, Any]] = [
         jwk_provisioner("you@smallstep.com"),
         {"type": "ACME", "name": "acme"},
         {"type": "JWK", "name": "nokey", "key": jwk_members(nokey)},

@@ -1,4 +1,4 @@
-"""A recorded session of `step` against step-ca, its commands in their order: Provisor is the CA, or the client, or both.
+"""A recorded session of `step` with step-ca, its commands in their order: Provisor is the CA, the client, or both.
 
 The session lives on what it made before: tokens, keys, certificates, a revocation. What the recording had from
 elsewhere (tokens of a provisioner whose key no client has, expired certificates) is made here.

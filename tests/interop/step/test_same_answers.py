@@ -87,7 +87,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     assert isinstance(issuer_key, ec.EllipticCurvePrivateKey)
     issuer = Party(x509.load_pem_x509_certificate(pki.intermediate_file.read_bytes()), issuer_key)
     signers = {name: make_signer(name) for name in PROVISIONERS}
-    provisioners = [
+    provisioners: list[Mapping[str, Any]] = [
         jwk_provisioner("you@smallstep.com"),
         *(signer.entry(**PROVISIONERS[name]) for name, signer in signers.items()),
         {"type": "X5C", "name": "broken"},
