@@ -19,9 +19,8 @@ from provisor.config.ca_json import CAConfig
 from provisor.config.load import Fault, LoadedConfig, load_config
 from provisor.core.claims import BUILT_IN, merge
 from provisor.core.durations import format_go_time
-from provisor.core.keys import PasswordNeeded, WrongPassword, describe_key, spki_der
+from provisor.core.keys import PasswordNeeded, describe_key, spki_der
 from provisor.core.names import classify_sans
-from provisor.core.pem import parse_certificates
 from provisor.core.secret import Secret
 from provisor.core.x509.certificate import Certificate, parse_certificate
 from provisor.core.x509.chain import is_issued_by
@@ -29,9 +28,8 @@ from provisor.core.x509.general_names import encode_general_names
 from provisor.core.x509.issuer import make_issuer
 from provisor.errors import ConfigError, ProvisorError
 from provisor.kms.base import Signer
-from provisor.kms.registry import open_key_manager
 from provisor.provisioners.registry import build_registry
-from provisor.startup import StartRefused, load_startup
+from provisor.startup import StartRefused, load_certificates, load_startup, open_key, read_file
 from provisor.storage.locate import WriterLock, check_ours, locate
 
 T = TypeVar("T")
@@ -125,10 +123,9 @@ class _Checking:
 
     def _configuration(self) -> LoadedConfig | None:
         try:
-            content = Path(self._path).read_bytes()
-        except OSError as error:
-            text = f'error reading "{self._path}": {(error.strerror or str(error)).lower()}'
-            self._checks.append(Check("configuration", faults=(Fault("", text),)))
+            content = read_file(self._path)
+        except ConfigError as error:
+            self._checks.append(Check("configuration", faults=(Fault("", error.reason),)))
             return None
         loaded = load_config(content, where=self._path, strict=self._strict)
         self._checks.append(Check("configuration", self._path, loaded.faults))
@@ -138,7 +135,7 @@ class _Checking:
     # -- certificates and keys ----------------------------------------------------------------------
 
     def _certificates(self, paths: Sequence[str]) -> tuple[tuple[Certificate, ...], str]:
-        found = tuple(certificate for path in paths for certificate in _read_certificates(path))
+        found = tuple(map(parse_certificate, load_certificates(paths)))
         if not found:
             raise ConfigError("", "there is none")
         for certificate in found:
@@ -164,15 +161,11 @@ class _Checking:
             raise ConfigError("", f"{name} is not valid before {format_go_time(certificate.not_before)}")
 
     def _open_key(self, config: CAConfig) -> tuple[Signer, str]:
-        kms = config.kms
-        manager = open_key_manager(kms.type if kms else "", kms.uri.reveal().decode() if kms else "")
         try:
-            signer = manager.open_signer(config.key, self._password or config.password or None)
+            signer = open_key(config, self._password)
         except PasswordNeeded:
             self._password_for = config.key
             raise
-        except WrongPassword as error:
-            raise ConfigError("", f"error decrypting {config.key}: x509: decryption password incorrect") from error
         return signer, f"{describe_key(signer.public_key).label}, {config.key}"
 
     def _match(self, signer: Signer, issuer: Certificate) -> tuple[None, str]:
@@ -263,17 +256,6 @@ def _fault_of(error: ProvisorError, pointer: str) -> Fault:
         return Fault(pointer, error.public or error.detail)
     where = error.where.removeprefix("ca.json: ")
     return Fault(where if where.startswith("$") else pointer, error.reason)
-
-
-def _read_certificates(path: str) -> tuple[Certificate, ...]:
-    try:
-        content = Path(path).read_bytes()
-    except OSError as error:
-        raise ConfigError("", f'error reading "{path}": {(error.strerror or str(error)).lower()}') from error
-    try:
-        return tuple(map(parse_certificate, parse_certificates(content)))
-    except ProvisorError as error:
-        raise ConfigError("", f"error reading {path}: {error.detail}") from error
 
 
 def _state(database: Path) -> str:

@@ -78,7 +78,7 @@ def load_startup(
     Raises `StartRefused` with all faults, `PasswordNeeded` for a key nobody can open.
     """
     try:
-        data = _read(path)
+        data = read_file(path)
     except ConfigError as error:
         raise StartRefused([Fault("", error.reason, fatal=True)], unreadable=True) from error
     loaded = load_config(data, where=shown or path, strict=strict)
@@ -87,11 +87,11 @@ def load_startup(
         raise StartRefused(fatal, unreadable=not loaded.document)
     found = _Findings()
     config = loaded.config
-    roots = found.attempt("$.root", lambda: _load_certificates(config.root)) or ()
-    federated = found.attempt("$.federatedRoots", lambda: _load_certificates(config.federated_roots)) or ()
-    chain = found.attempt("$.crt", lambda: _load_certificates((config.crt,))) or ()
+    roots = found.attempt("$.root", lambda: load_certificates(config.root)) or ()
+    federated = found.attempt("$.federatedRoots", lambda: load_certificates(config.federated_roots)) or ()
+    chain = found.attempt("$.crt", lambda: load_certificates((config.crt,))) or ()
     issuer = found.attempt("$.crt", lambda: make_issuer(chain, roots)) if chain else None
-    signer = found.attempt("$.key", lambda: _open_key(config, password))
+    signer = found.attempt("$.key", lambda: open_key(config, password))
     registry = found.attempt("$.authority.provisioners", lambda: _build_registry(config))
     store = found.attempt("$.db", lambda: locate(config.db.type, config.db.data_source) if config.db else None)
     if issuer and signer:
@@ -121,8 +121,8 @@ def load_startup(
 def needs_password(path: str) -> str | None:
     """The key file that must be decrypted before the CA starts; None if none must, or something else is wrong first."""
     try:
-        config = load_config(_read(path), where=path).config
-        _open_key(config, None)
+        config = load_config(read_file(path), where=path).config
+        open_key(config, None)
     except PasswordNeeded:
         return config.key
     except (ConfigError, BadKey):
@@ -149,7 +149,7 @@ class _Findings:
             return None
 
 
-def _read(path: str) -> bytes:
+def read_file(path: str) -> bytes:
     """A file of bounded size. Raises `ConfigError` in the words of the reference."""
     try:
         with open(path, "rb") as file:
@@ -163,12 +163,12 @@ def _read(path: str) -> bytes:
     return data
 
 
-def _load_certificates(paths: Sequence[str]) -> tuple[bytes, ...]:
+def load_certificates(paths: Sequence[str]) -> tuple[bytes, ...]:
     """Every certificate of every file, in order. Raises `ConfigError`, `Malformed`."""
     ders: list[bytes] = []
     for path in paths:
         try:
-            found = parse_certificates(_read(path))
+            found = parse_certificates(read_file(path))
             for der in found:
                 parse_certificate(der)
         except Malformed as error:
@@ -177,7 +177,7 @@ def _load_certificates(paths: Sequence[str]) -> tuple[bytes, ...]:
     return tuple(ders)
 
 
-def _open_key(config: CAConfig, password: Secret | None) -> Signer:
+def open_key(config: CAConfig, password: Secret | None) -> Signer:
     kms = config.kms
     manager = open_key_manager(kms.type if kms else "", kms.uri.reveal().decode() if kms else "")
     try:
