@@ -1,6 +1,6 @@
 """Hostile input for parsers: mutations of good seeds, JSON that nobody would write, and a watch on time.
 
-`HYPOTHESIS_PROFILE=long` runs thirty times as many examples, different ones every time; without it
+`HYPOTHESIS_PROFILE=long` runs fifteen times as many examples, different ones every time; without it
 every run has the same ones.
 """
 
@@ -19,11 +19,11 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 LONG: Final = os.environ.get("HYPOTHESIS_PROFILE") == "long"
-_LONG_FACTOR: Final = 30
+_LONG_FACTOR: Final = 15
 
 
 def fuzz(examples: int) -> settings:
-    """Settings for a test: this many examples, thirty times as many in the long profile.
+    """Settings for a test: this many examples, fifteen times as many in the long profile.
 
     Time is watched by `brief`, in CPU seconds: the wall clock of a busy machine proves nothing.
     """
