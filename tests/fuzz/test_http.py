@@ -60,6 +60,7 @@ BODIES += [SEEDS[0], b"5\r\nhello\r\n0\r\n\r\n" + SEEDS[0], b"x" * 20_000]
 
 SMALL = ConnectionLimits(header_bytes=2000, header_count=12, body_bytes=5000, buffered_bytes=6000)
 TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+METHODS = re.compile(rb"(?<!\S)(\S+) +\S+ +HTTP/")
 KNOWN = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "CONNECT", "OPTIONS", "TRACE"}
 
 
@@ -148,10 +149,13 @@ def test_what_follows_a_request_does_not_make_it_run_again(runner: asyncio.Runne
 
 
 def compare(runner: asyncio.Runner, data: bytes, sent: Sequence[bytes]) -> Conversation:
-    """How the network cut the octets makes no difference; but a method nobody knows has to come in one piece."""
+    """How the network cut the octets makes no difference; only a method nobody knows has to come in one piece."""
     whole = talk(runner, [data])
     cut = talk(runner, sent)
-    if all(request.method in KNOWN for request in whole.requests):
+    if all(method.decode("latin-1") in KNOWN for method in METHODS.findall(data)):
         assert cut.requests == whole.requests
         assert [answer.status for answer in cut.answers] == [answer.status for answer in whole.answers]
+    else:
+        both = min(len(cut.requests), len(whole.requests))
+        assert cut.requests[:both] == whole.requests[:both]
     return cut

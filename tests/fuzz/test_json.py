@@ -116,4 +116,4 @@ def test_any_text_is_a_serial_or_refused(text: str) -> None:
     if value is not None:
         assert len(text) <= 256
         assert text.isascii()
-        assert number(str(value)) == value
+        assert number(hex(value)) == value

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -32,6 +34,7 @@ _MODULES: Final = {"provisor": "provisor.cli.main", "provisor-ca": "provisor.cli
 def programs() -> Path:
     """A folder with `provisor` and `provisor-ca` of this source tree."""
     folder = Path(mkdtemp(prefix="provisor-programs-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     for name, module in _MODULES.items():
         path = folder / name
         call = f"from {module} import main; main()"

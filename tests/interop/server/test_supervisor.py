@@ -6,10 +6,12 @@ import http.client
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -30,6 +32,16 @@ def free_address() -> str:
         return f"127.0.0.1:{sock.getsockname()[1]}"
 
 
+_RUNTIMES: list[Path] = []
+
+
+@pytest.fixture(autouse=True)
+def _no_runtime_stays() -> Iterator[None]:
+    yield
+    while _RUNTIMES:
+        shutil.rmtree(_RUNTIMES.pop(), ignore_errors=True)
+
+
 class Running:
     """A supervisor process and its configuration file."""
 
@@ -38,8 +50,9 @@ class Running:
         self.path = directory / "ca.json"
         self.log_path = directory / "log"
         self.write(config)
-        self.runtime = directory / "runtime"
-        self.runtime.mkdir(exist_ok=True)
+        # A socket's path may have about a hundred letters, fewer than the path of a test's own directory.
+        self.runtime = Path(tempfile.mkdtemp(prefix="prv-"))
+        _RUNTIMES.append(self.runtime)
         env = {**os.environ, "RUNTIME_DIRECTORY": str(self.runtime)}
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(

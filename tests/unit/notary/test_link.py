@@ -254,7 +254,7 @@ class TestStrangers:
             answers = await asyncio.gather(*(client.is_spent(str(n)) for n in range(3 * MAX_IN_FLIGHT)))
             assert answers == [False] * (3 * MAX_IN_FLIGHT)
 
-        play(scenario)
+        play(scenario, patience=5.0)
 
 
 def test_another_program_on_the_socket_is_not_the_notary(tmp_path: Path) -> None:

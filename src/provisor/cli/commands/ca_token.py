@@ -32,8 +32,9 @@ _FLAGS = (
     common.FORCE,
     text("not-before", metavar="time|duration", help="start of the token's validity"),
     text("not-after", metavar="time|duration", help="end of the token's validity (default: five minutes)"),
-    unbuilt("cert-not-before"),
-    unbuilt("cert-not-after"),
+    # step-ca: of SSH certificates only; without --ssh they mean nothing and are let pass
+    text("cert-not-before", metavar="time|duration", hidden=True),
+    text("cert-not-after", metavar="time|duration", hidden=True),
     common.PROVISIONER,
     common.PASSWORD,
     common.PROVISIONER_PASSWORD,
