@@ -16,8 +16,8 @@ from msgspec import Struct
 from provisor.core.x509.certificate import parse_certificate
 from provisor.ports import Entry, EntryID, IssuerRecord, Ledger, Outcome, StoreHealth
 from provisor.storage.base import SignedCertificate, Store, StoreFailed
-from support.authority import Answer, make_config
-from support.credentials import b64url, csr_digest, make_csr, make_key, rsa_key
+from support.authority import Answer, MemoryCA, make_config
+from support.credentials import b64url, csr_digest, make_csr, make_key, make_signer, rsa_key
 from support.doors import TOKEN_ID, BearerDoor, CertificateDoor, TokenDoor, World
 from support.wrong_tokens import as_json, rewritten_signature
 
@@ -437,3 +437,11 @@ def test_what_a_client_holds_is_what_the_ledger_holds(sign: TokenDoor) -> None:
     assert parse_certificate(der).serial == serial
     pem = answer.json["crt"]
     assert base64.b64decode("".join(pem.splitlines()[1:-1])) == der
+
+
+def test_a_token_over_the_configured_size_is_not_looked_at() -> None:
+    signer = make_signer("ci")
+    with MemoryCA(make_config(signer.entry(), provisor={"limits": {"tokenBytes": 200}}), signers=[signer]) as ca:
+        before = ca.books()
+        assert ca.call("POST", "/sign", {"csr": make_csr(_KEY, "a.test"), "ott": ca.token("a.test")}).status == 401
+        assert ca.books().since(before).nothing

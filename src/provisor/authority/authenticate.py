@@ -53,7 +53,7 @@ async def authenticate_token(
 
     Raises `Unauthenticated` kinds, and `BadRequest` for provisioners that take no tokens.
     """
-    token = parse_token(text)
+    token = _parse_token(ca, text)
     claims = parse_claims(token)
     most = ca.config.provisor.limits.names_per_request
     if len(claims.sans or ()) > most:
@@ -70,6 +70,13 @@ async def authenticate_token(
     await _check_unspent(ca, use)
     trail.who = provisioner.identify(token, claims, use)
     return trail.who, provisioner
+
+
+def _parse_token(ca: Snapshot, text: str) -> UnverifiedToken:
+    """Raises `BadToken`, also over the configured size."""
+    if len(text) > ca.config.provisor.limits.token_bytes:
+        raise BadToken("token is larger than limits.tokenBytes")
+    return parse_token(text)
 
 
 def _kid(token: UnverifiedToken) -> str:
@@ -171,7 +178,7 @@ async def authenticate_renew_token(
 
 def _parse_renew_token(ca: Snapshot, text: str) -> tuple[UnverifiedToken, TokenClaims, Certificate]:
     try:
-        token = parse_token(text)
+        token = _parse_token(ca, text)
         claims = parse_claims(token)
         chain = _header_chain(token.header)
         expiry = parse_certificate(chain[0]).not_after
