@@ -443,5 +443,5 @@ def test_a_token_over_the_configured_size_is_not_looked_at() -> None:
     signer = make_signer("ci")
     with MemoryCA(make_config(signer.entry(), provisor={"limits": {"tokenBytes": 200}}), signers=[signer]) as ca:
         before = ca.books()
-        assert ca.call("POST", "/sign", {"csr": make_csr(_KEY, "a.test"), "ott": ca.token("a.test")}).status == 401
+        assert ca.call("POST", "/sign", {"csr": make_csr(_KEY, "a.test"), "ott": ca.token(signer)}).status == 401
         assert ca.books().since(before).nothing
