@@ -1,3 +1,3 @@
 """Provisor: an online certificate authority for X.509 and SSH."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

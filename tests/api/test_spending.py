@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from provisor.core.x509.certificate import parse_certificate
 from provisor.ports import Entry, EntryID, IssuerRecord, Ledger, Outcome, StoreHealth
-from provisor.storage.base import SignedCertificate, Store, StoreFailed
+from provisor.storage.base import Sign, Store, StoreFailed
 from support.authority import Answer, MemoryCA, make_config
 from support.credentials import b64url, csr_digest, make_csr, make_key, make_signer, rsa_key
 from support.doors import TOKEN_ID, BearerDoor, CertificateDoor, TokenDoor, World
@@ -327,36 +327,34 @@ class FlakyStore:
         self.failures: list[StoreFailed] = []
         self.lost: list[StoreFailed] = []
 
-    def commit(
-        self, entries: Sequence[Entry], certificates: Sequence[SignedCertificate | None], *, now: int
-    ) -> list[Outcome]:
+    async def commit(self, entries: Sequence[Entry], sign: Sign, *, now: int) -> list[Outcome]:
         if self.failures:
             raise self.failures.pop(0)
-        outcomes = self._store.commit(entries, certificates, now=now)
+        outcomes = await self._store.commit(entries, sign, now=now)
         if self.lost:
             raise self.lost.pop(0)
         return outcomes
 
-    def precheck(self, entries: Sequence[Entry], *, now: int) -> list[Outcome | None]:
-        return self._store.precheck(entries, now=now)
+    async def precheck(self, entries: Sequence[Entry], *, now: int) -> list[Outcome | None]:
+        return await self._store.precheck(entries, now=now)
 
-    def find_outcome(self, entry: EntryID) -> Outcome | None:
-        return self._store.find_outcome(entry)
+    async def find_outcome(self, entry: EntryID) -> Outcome | None:
+        return await self._store.find_outcome(entry)
 
-    def issuers(self) -> list[IssuerRecord]:
-        return self._store.issuers()
+    async def issuers(self) -> list[IssuerRecord]:
+        return await self._store.issuers()
 
-    def health(self) -> StoreHealth:
-        return self._store.health()
+    async def health(self) -> StoreHealth:
+        return await self._store.health()
 
-    def touch(self, *, now: int) -> None:
-        self._store.touch(now=now)
+    async def touch(self, *, now: int) -> None:
+        await self._store.touch(now=now)
 
-    def reopen(self) -> None:
-        self._store.reopen()
+    async def reopen(self) -> None:
+        await self._store.reopen()
 
-    def close(self) -> None:
-        self._store.close()
+    async def close(self) -> None:
+        await self._store.close()
 
     @property
     def ledger(self) -> Ledger:

@@ -23,6 +23,7 @@ from provisor.notary.keyring import GateRules
 from provisor.notary.signers import PoolLimits
 from provisor.ports import Entry, Epoch, Ledger, Notary, NotRevoked, Outcome, PutCRL, PutMeta, RecordRevocation, Unspent
 from provisor.storage.base import StoreFailed
+from support.coroutines import finish
 from support.entries import entry, revocation, spend
 from support.notary_world import World, inline_client, open_store, socket_client
 from support.x509_lab import NOW, with_extension
@@ -48,7 +49,7 @@ def run(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Run]:
         asyncio.run(on_stage())
 
     yield play
-    store.close()
+    finish(store.close())
 
 
 async def submit(notary: Notary, *entries: Entry) -> list[str]:
@@ -163,7 +164,7 @@ def test_epochs_go_on_from_those_of_the_last_run(tmp_path: Path) -> None:
     for _ in range(3):
         store = open_store("file", tmp_path)
         epochs.append(World(store).epoch)
-        store.close()
+        finish(store.close())
     assert epochs == [1, 2, 3]
 
 

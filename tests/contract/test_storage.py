@@ -33,7 +33,7 @@ from provisor.ports import (
     Unspent,
     WakeJob,
 )
-from provisor.storage.base import CLOCK_TOLERANCE_SECONDS, Store
+from provisor.storage.base import CLOCK_TOLERANCE_SECONDS, SignedCertificate, Store
 from provisor.storage.sqlite import MEMORY, SQLiteStore, open_reader
 from support.entries import (
     ISSUER,
@@ -43,6 +43,7 @@ from support.entries import (
     known_issuers,
     revocation,
     signed,
+    signing,
     spend,
     spending,
     to_sign,
@@ -61,7 +62,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     opened = SQLiteStore.open(tmp_path / "db" / "provisor.db" if request.param == "file" else MEMORY)
     assert commit(opened, known_issuers())[0].committed
     yield opened
-    opened.close()
+    ask(opened.close())
 
 
 @pytest.fixture(params=["own", "reader"])
@@ -73,7 +74,7 @@ def ledger(request: pytest.FixtureRequest, store: Store, tmp_path: Path) -> Ledg
 
 def commit(store: Store, *entries: Entry, now: int = NOW) -> list[Outcome]:
     certificates = [signed(f"der-{e.sign.serial}") if e.sign else None for e in entries]
-    return store.commit(entries, certificates, now=now)
+    return ask(store.commit(entries, signing(*certificates), now=now))
 
 
 def statuses(outcomes: Sequence[Outcome]) -> list[str]:
@@ -163,9 +164,24 @@ class TestCertificates:
 
     def test_a_certificate_without_its_signature_is_rejected(self, store: Store) -> None:
         request = issue(SERIAL, token="t")
-        assert statuses(store.commit([request], [None], now=NOW)) == ["rejected"]
-        assert statuses(store.commit([spending("t")], [signed()], now=NOW)) == ["rejected"]
-        assert statuses(commit(store, spending("t"))) == ["committed"]
+        refusal = Outcome(request.id, "rejected", reason="the gate")
+        assert ask(store.commit([request, spending("u")], lambda _: refusal, now=NOW))[0] == refusal
+        assert statuses(commit(store, spending("t"), spending("u"))) == ["committed", "unspent"]
+
+    def test_a_certificate_without_an_event_is_rejected(self, store: Store) -> None:
+        assert statuses(commit(store, replace(issue(SERIAL), event=None))) == ["rejected"]
+
+    def test_what_is_refused_is_not_signed(self, store: Store) -> None:
+        commit(store, spending("spent"), issue(SERIAL))
+        asked: list[int] = []
+
+        def sign(index: int) -> SignedCertificate:
+            asked.append(index)
+            return signed()
+
+        refused = (issue(SERIAL + 1, token="fresh"), replace(issue(SERIAL + 2), guards=(Epoch(99),)))
+        assert statuses(ask(store.commit(refused, sign, now=NOW))) == ["committed", "epoch"]
+        assert set(asked) == {0}
 
     def test_an_unknown_issuer_is_rejected(self, store: Store) -> None:
         unknown = b"\x09" * 32
@@ -243,8 +259,8 @@ class TestHighWater:
             assert ask(ledger.health()).high_water == expected
 
     def test_touching_the_store_raises_it(self, store: Store, ledger: Ledger) -> None:
-        store.touch(now=NOW + 60)
-        store.touch(now=NOW)
+        ask(store.touch(now=NOW + 60))
+        ask(store.touch(now=NOW))
         assert ask(ledger.health()).high_water == NOW + 60
 
 
@@ -252,13 +268,13 @@ class TestRepeatedEntries:
     def test_a_repeated_entry_is_committed_with_its_certificate_and_does_nothing(self, store: Store) -> None:
         first = issue(SERIAL, token="t")
         assert statuses(commit(store, first)) == ["committed"]
-        assert store.precheck([first], now=NOW) == [Outcome(first.id, "committed", certificate=b"der-%d" % SERIAL)]
-        again = store.commit([first], [signed("another signature")], now=NOW)
+        assert ask(store.precheck([first], now=NOW)) == [Outcome(first.id, "committed", certificate=b"der-%d" % SERIAL)]
+        again = ask(store.commit([first], signing(signed("another signature")), now=NOW))
         assert again == [Outcome(first.id, "committed", certificate=b"der-%d" % SERIAL)]
 
     def test_also_within_one_batch(self, store: Store) -> None:
         first = issue(SERIAL, token="t")
-        outcomes = store.commit([first, first], [signed("one"), signed("two")], now=NOW)
+        outcomes = ask(store.commit([first, first], signing(signed("one"), signed("two")), now=NOW))
         assert [(o.status, o.certificate) for o in outcomes] == [("committed", b"one")] * 2
 
     def test_another_entry_under_the_same_id_is_rejected(self, store: Store, ledger: Ledger) -> None:
@@ -284,7 +300,7 @@ class TestRepeatedEntries:
         assert ask(ledger.find_outcome(done.id)) == Outcome(done.id, "committed", certificate=b"der-%d" % SERIAL)
         assert ask(ledger.find_outcome(silent.id)) == Outcome(silent.id, "committed")
         assert ask(ledger.find_outcome(never.id)) is None
-        assert store.find_outcome(done.id) == ask(ledger.find_outcome(done.id))
+        assert ask(store.find_outcome(done.id)) == ask(ledger.find_outcome(done.id))
 
 
 class TestPoison:
@@ -322,11 +338,11 @@ class TestPoison:
         assert ask(ledger.health()).epoch == 0
 
     def test_poison_is_found_before_anything_is_signed(self, store: Store) -> None:
-        verdicts = store.precheck([entry(guards=(MetaIs("\ud800", None),)), spending("t")], now=NOW)
+        verdicts = ask(store.precheck([entry(guards=(MetaIs("\ud800", None),)), spending("t")], now=NOW))
         assert [verdict and verdict.status for verdict in verdicts] == ["rejected", None]
 
     def test_an_empty_batch_is_nothing(self, store: Store) -> None:
-        assert store.commit([], [], now=NOW) == []
+        assert ask(store.commit([], signing(), now=NOW)) == []
 
 
 class TestCRLs:

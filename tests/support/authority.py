@@ -29,9 +29,10 @@ from msgspec import Struct
 
 from provisor.app.bundle import Bundle, build_snapshot
 from provisor.app.rules import gate_rules
-from provisor.authority.audit import Event, parse_event
+from provisor.authority.audit import Event, encode_event, parse_event
 from provisor.authority.snapshot import Snapshot
 from provisor.config.load import load_config
+from provisor.core.durations import format_rfc3339
 from provisor.core.identity import ProvisionerRef
 from provisor.core.pem import parse_certificates
 from provisor.core.x509.certificate import Certificate, parse_certificate
@@ -49,6 +50,7 @@ from provisor.server.routes import API, Router
 from provisor.storage.base import SignedCertificate
 from provisor.storage.encoding import decode_serial, hash_token_key
 from provisor.storage.sqlite import SQLiteStore
+from support.coroutines import finish
 from support.credentials import Party, TokenSigner, algorithm_of, make_csr, make_jws, make_key, make_party, make_signer
 
 T = TypeVar("T")
@@ -222,7 +224,7 @@ class MemoryCA:
         config = load_config(source).config
         issuer = make_issuer(self.pki.chain, self.pki.roots)
         keyring = {issuer.id: SigningIssuer(issuer, SoftSigner(self.pki.issuer.key))}
-        epoch = self.notary.install(keyring, gate_rules(config))
+        epoch = finish(self.notary.install(keyring, gate_rules(config)))
         bundle = Bundle(
             epoch=epoch,
             path="ca.json",
@@ -230,7 +232,7 @@ class MemoryCA:
             chain=self.pki.chain,
             roots=self.pki.roots,
             federated=self.pki.federated,
-            retiring=tuple(record.certificate for record in self.store.issuers() if record.state == "retiring"),
+            retiring=tuple(record.certificate for record in finish(self.store.issuers()) if record.state == "retiring"),
             started=self._started.timestamp(),
             store=None,
         )
@@ -366,8 +368,9 @@ class MemoryCA:
             csr_digest=b"",
         )
         signed = SignedCertificate(certificate, int(parsed.not_before.timestamp()), int(parsed.not_after.timestamp()))
-        entry = Entry(id=self.random(16), sign=to_sign)
-        (outcome,) = self.store.commit([entry], [signed], now=self.clock.seconds)
+        event = encode_event(Event(v=1, at=format_rfc3339(self.clock.now), operation="import", outcome="granted"))
+        entry = Entry(id=self.random(16), sign=to_sign, event=event)
+        (outcome,) = self.run(self.store.commit([entry], lambda _: signed, now=self.clock.seconds))
         assert outcome.committed, outcome
 
     def submit(self, entry: Entry) -> Outcome:
@@ -401,8 +404,8 @@ class MemoryCA:
 
     def close(self) -> None:
         self.notary.close()
+        self.run(self.store.close())
         self._runner.close()
-        self.store.close()
 
     def __enter__(self) -> Self:
         return self

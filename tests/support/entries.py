@@ -4,8 +4,19 @@ from __future__ import annotations
 
 from itertools import count
 
-from provisor.ports import Entry, Guard, IssuerID, PutIssuer, RecordRevocation, SpendToken, ToSign, Unspent, Write
-from provisor.storage.base import SignedCertificate
+from provisor.ports import (
+    Entry,
+    Guard,
+    IssuerID,
+    Outcome,
+    PutIssuer,
+    RecordRevocation,
+    SpendToken,
+    ToSign,
+    Unspent,
+    Write,
+)
+from provisor.storage.base import Sign, SignedCertificate
 
 NOW = 1_780_000_000
 ISSUER: IssuerID = b"\x01" * 32
@@ -46,3 +57,14 @@ def to_sign(serial: int, *, issuer: IssuerID = ISSUER, predecessor: int | None =
 
 def signed(name: str = "der") -> SignedCertificate:
     return SignedCertificate(name.encode(), NOW, NOW + 3600)
+
+
+def signing(*certificates: SignedCertificate | None) -> Sign:
+    """A signer that has signed already: one certificate an entry."""
+
+    def sign(index: int) -> SignedCertificate | Outcome:
+        certificate = certificates[index]
+        assert certificate is not None
+        return certificate
+
+    return sign

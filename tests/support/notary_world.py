@@ -39,8 +39,9 @@ from provisor.ports import (
     Unspent,
     Write,
 )
-from provisor.storage.base import SignedCertificate, Store, StoreFailed
+from provisor.storage.base import Sign, Store, StoreFailed
 from provisor.storage.sqlite import MEMORY, SQLiteStore
+from support.coroutines import finish
 from support.entries import entry, spend, to_sign
 from support.x509_lab import NOW, Lab
 
@@ -90,38 +91,36 @@ class HookedStore:
         self.reopening_fails = False
         self.batches: list[int] = []
 
-    def precheck(self, entries: Sequence[Entry], *, now: int) -> list[Outcome | None]:
-        return self._store.precheck(entries, now=now)
+    async def precheck(self, entries: Sequence[Entry], *, now: int) -> list[Outcome | None]:
+        return await self._store.precheck(entries, now=now)
 
-    def commit(
-        self, entries: Sequence[Entry], certificates: Sequence[SignedCertificate | None], *, now: int
-    ) -> list[Outcome]:
+    async def commit(self, entries: Sequence[Entry], sign: Sign, *, now: int) -> list[Outcome]:
         self.batches.append(len(entries))
         self.before_commit()
-        outcomes = self._store.commit(entries, certificates, now=now)
+        outcomes = await self._store.commit(entries, sign, now=now)
         self.after_commit()
         return outcomes
 
-    def find_outcome(self, entry: EntryID) -> Outcome | None:
-        return self._store.find_outcome(entry)
+    async def find_outcome(self, entry: EntryID) -> Outcome | None:
+        return await self._store.find_outcome(entry)
 
-    def issuers(self) -> list[IssuerRecord]:
-        return self._store.issuers()
+    async def issuers(self) -> list[IssuerRecord]:
+        return await self._store.issuers()
 
-    def health(self) -> StoreHealth:
-        return self._store.health()
+    async def health(self) -> StoreHealth:
+        return await self._store.health()
 
-    def touch(self, *, now: int) -> None:
+    async def touch(self, *, now: int) -> None:
         self.before_commit()
-        self._store.touch(now=now)
+        await self._store.touch(now=now)
 
-    def reopen(self) -> None:
+    async def reopen(self) -> None:
         if self.reopening_fails:
             raise StoreFailed("still broken", uncertain=False)
-        self._store.reopen()
+        await self._store.reopen()
 
-    def close(self) -> None:
-        self._store.close()
+    async def close(self) -> None:
+        await self._store.close()
 
     @property
     def ledger(self) -> Ledger:
@@ -146,7 +145,7 @@ class World:
 
     def install(self, rules: GateRules | None = None, *, state: str = "active") -> int:
         keyring = {self.lab.issuer.id: SigningIssuer(self.lab.issuer, self.signer, state)}
-        self.epoch = self.inline.install(keyring, rules or GateRules())
+        self.epoch = finish(self.inline.install(keyring, rules or GateRules()))
         return self.epoch
 
     def to_sign(self, *, predecessor: int | None = None, change: Callable[[Draft], Draft] = lambda d: d) -> ToSign:

@@ -12,6 +12,7 @@ from provisor.checking import Report, check_configuration
 from provisor.core.secret import Secret
 from provisor.pki import create_pki
 from provisor.storage.sqlite import SQLiteStore
+from support.coroutines import finish
 
 PASSWORD = Secret("capassword")
 NOW = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
@@ -161,7 +162,7 @@ def test_what_step_would_drop_is_told(step_path: Path) -> None:
 
 
 def test_revocations_that_step_would_not_know_are_told(step_path: Path) -> None:
-    SQLiteStore.open(step_path / "db" / "provisor.db").close()
+    finish(SQLiteStore.open(step_path / "db" / "provisor.db").close())
     found = report(step_path)
     assert found.faults == ()
     assert "renews what is revoked here" in found.warnings[0].text

@@ -44,33 +44,38 @@ class InlineCA:
         random: Callable[[int], bytes] = os.urandom,
         observer: Observer | None = None,
     ) -> None:
-        """Opens the store and installs the key. Raises `ConfigError`, `Unavailable`."""
-        self.store = SQLiteStore.open(startup.store or MEMORY)
-        core = NotaryCore(self.store, clock=clock, random=random)
-        self.notary = InlineNotary(core)
-        signing = SigningIssuer(startup.issuer, startup.signer)
-        epoch = self.notary.install({startup.issuer.id: signing}, gate_rules(startup.config))
-        retiring = tuple(record.certificate for record in self.store.issuers() if record.state == "retiring")
-        bundle = bundle_of(startup, epoch, clock(), retiring)
-        snapshot = build_snapshot(bundle, self.notary, self.store.ledger, clock=clock, random=random)
-        self.authority = Authority(snapshot)
+        self._startup = startup
+        self._clock = clock
+        self._random = random
         self.observer = observer or Observer()
-        self.observer.reconfigure(snapshot)
-        self.context = Context(startup.config.provisor.limits, self.observer)
-        self.application = Application(self.authority, self.context)
-        self.jobs = JobRunner(lambda: self.authority.current, self.observer.note)
-        self._task: asyncio.Task[None] | None = None
 
     @classmethod
     def open(cls, path: str, password: Secret | None = None) -> Self:
         """The CA of a ca.json. Raises `StartRefused` with every fault."""
         return cls(load_startup(path, password, utc_now()))
 
+    async def _start(self) -> None:
+        """Open the store and install the key. Raises `ConfigError`, `Unavailable`."""
+        startup = self._startup
+        self.store = SQLiteStore.open(startup.store or MEMORY)
+        self.notary = InlineNotary(NotaryCore(self.store, clock=self._clock, random=self._random))
+        signing = SigningIssuer(startup.issuer, startup.signer)
+        epoch = await self.notary.install({startup.issuer.id: signing}, gate_rules(startup.config))
+        retiring = tuple(record.certificate for record in await self.store.issuers() if record.state == "retiring")
+        bundle = bundle_of(startup, epoch, self._clock(), retiring)
+        snapshot = build_snapshot(bundle, self.notary, self.store.ledger, clock=self._clock, random=self._random)
+        self.authority = Authority(snapshot)
+        self.observer.reconfigure(snapshot)
+        self.context = Context(startup.config.provisor.limits, self.observer)
+        self.application = Application(self.authority, self.context)
+        self.jobs = JobRunner(lambda: self.authority.current, self.observer.note)
+
     @property
     def snapshot(self) -> Snapshot:
         return self.authority.current
 
     async def __aenter__(self) -> Self:
+        await self._start()
         await schedule_first(self.snapshot)
         await self.jobs.run_due()
         self._task = asyncio.get_running_loop().create_task(self.jobs.run())
@@ -79,10 +84,9 @@ class InlineCA:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        self._task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._task
         await self.notary.drain()
         self.notary.close()
-        self.store.close()
+        await self.store.close()

@@ -83,7 +83,7 @@ class NotaryProcess:
             await self._begin_in_memory()
         SnapshotFile(self._metrics, Path(self._start.runtime), "notary", asyncio.get_running_loop())
         try:
-            self._install(self._startup)
+            await self._install(self._startup)
         except ProvisorError as error:
             self._control.send(Failed(faults=describe(error)))
             return 2
@@ -105,7 +105,7 @@ class NotaryProcess:
         try:
             return await run_together(self._obey())
         finally:
-            store.close()
+            await store.close()
 
     async def _begin_in_memory(self) -> None:
         """What a predecessor had spent is forgotten: nothing of its time may count any more.
@@ -126,18 +126,18 @@ class NotaryProcess:
     def _shown(self) -> str:
         return str(self._start.options.get("shown") or self._path)
 
-    def _install(self, startup: Startup) -> None:
+    async def _install(self, startup: Startup) -> None:
         """Make it the configuration in force. Raises `Unavailable`; then nothing has changed."""
         signer = TimedSigner(startup.signer, self._metrics)
         keyring = {startup.issuer.id: SigningIssuer(startup.issuer, signer)}
         identity = make_identity(startup, utc_now(), os.urandom)
         remembered = self._write_aside(startup)
-        self._epoch = self._notary.install(keyring, gate_rules(startup.config), above=self._past_epoch)
+        self._epoch = await self._notary.install(keyring, gate_rules(startup.config), above=self._past_epoch)
         os.replace(remembered, self._accepted)
         self._identity = identity
         self._startup = startup
         self._retiring = tuple(
-            record.certificate for record in self._core.store.issuers() if record.state == "retiring"
+            record.certificate for record in await self._core.store.issuers() if record.state == "retiring"
         )
         self._metrics.kms_signed.inc()
 
@@ -174,7 +174,7 @@ class NotaryProcess:
                 case Prepare():
                     self._control.send(self._prepare())
                 case Commit():
-                    self._commit()
+                    await self._commit()
                 case Discard():
                     self._prepared = None
                 case Drain():
@@ -199,13 +199,13 @@ class NotaryProcess:
         lines = start_lines(startup, self._shown, quiet=True)
         return Prepared(epoch=self._epoch + 1, lines=lines, listeners=listeners_of(startup.config))
 
-    def _commit(self) -> None:
+    async def _commit(self) -> None:
         prepared, self._prepared = self._prepared, None
         if prepared is None:
             return
         try:
             self._started = utc_now()
-            self._install(prepared)
+            await self._install(prepared)
         except Unavailable as error:
             self._control.send(Refused(reason="invalid", faults=(error.detail,)))
             return

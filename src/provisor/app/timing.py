@@ -10,7 +10,7 @@ from provisor.core.keys import PublicKey
 from provisor.kms.base import Signer
 from provisor.ports import Entry, EntryID, IssuerRecord, Ledger, Outcome, StoreHealth
 from provisor.server.metrics import Metrics
-from provisor.storage.base import SignedCertificate, Store
+from provisor.storage.base import Sign, Store
 
 
 @final
@@ -47,41 +47,39 @@ class TimedSigner:
 
 @final
 class TimedStore:
-    """Tells how long commits take. See `storage.base.Store` for every method."""
+    """Tells how long commits take, signing in them included. See `storage.base.Store` for every method."""
 
     def __init__(self, store: Store, metrics: Metrics) -> None:
         self._store = store
         self._metrics = metrics
 
-    def commit(
-        self, entries: Sequence[Entry], certificates: Sequence[SignedCertificate | None], *, now: int
-    ) -> list[Outcome]:
+    async def commit(self, entries: Sequence[Entry], sign: Sign, *, now: int) -> list[Outcome]:
         began = perf_counter()
         try:
-            return self._store.commit(entries, certificates, now=now)
+            return await self._store.commit(entries, sign, now=now)
         finally:
             self._metrics.store_commit_seconds.observe(perf_counter() - began)
 
-    def precheck(self, entries: Sequence[Entry], *, now: int) -> list[Outcome | None]:
-        return self._store.precheck(entries, now=now)
+    async def precheck(self, entries: Sequence[Entry], *, now: int) -> list[Outcome | None]:
+        return await self._store.precheck(entries, now=now)
 
-    def find_outcome(self, entry: EntryID) -> Outcome | None:
-        return self._store.find_outcome(entry)
+    async def find_outcome(self, entry: EntryID) -> Outcome | None:
+        return await self._store.find_outcome(entry)
 
-    def issuers(self) -> list[IssuerRecord]:
-        return self._store.issuers()
+    async def issuers(self) -> list[IssuerRecord]:
+        return await self._store.issuers()
 
-    def health(self) -> StoreHealth:
-        return self._store.health()
+    async def health(self) -> StoreHealth:
+        return await self._store.health()
 
-    def touch(self, *, now: int) -> None:
-        self._store.touch(now=now)
+    async def touch(self, *, now: int) -> None:
+        await self._store.touch(now=now)
 
-    def reopen(self) -> None:
-        self._store.reopen()
+    async def reopen(self) -> None:
+        await self._store.reopen()
 
-    def close(self) -> None:
-        self._store.close()
+    async def close(self) -> None:
+        await self._store.close()
 
     @property
     def ledger(self) -> Ledger:

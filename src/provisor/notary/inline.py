@@ -40,7 +40,7 @@ class _Job:
 
 @final
 class InlineNotary:
-    """`ports.Notary` on the running loop. A batch is checked, signed and committed without giving the loop up."""
+    """`ports.Notary` on the running loop. One batch is under way at a time."""
 
     def __init__(
         self,
@@ -57,7 +57,8 @@ class InlineNotary:
         self._arrived: deque[_Job] = deque()
         self._signed: deque[_Job] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._scheduled = False
+        self._runner: asyncio.Task[None] | None = None
+        self._committing = asyncio.Lock()
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -66,9 +67,10 @@ class InlineNotary:
         """Reading over the notary's own connection: the only way when the store is in memory."""
         return self._core.store.ledger
 
-    def install(self, keyring: Keyring, rules: GateRules, *, above: int = 0) -> int:
+    async def install(self, keyring: Keyring, rules: GateRules, *, above: int = 0) -> int:
         """See `NotaryCore.install`. Signatures under way by keys that are gone are refused for their epoch."""
-        epoch = self._core.install(keyring, rules, above=above)
+        async with self._committing:
+            epoch = await self._core.install(keyring, rules, above=above)
         kept = {id(signing.signer) for signing in keyring.values()}
         for key in [key for key in self._pools if key not in kept]:
             self._pools.pop(key)[1].close()
@@ -110,7 +112,7 @@ class InlineNotary:
             job.callbacks.append(lambda outcome: None if future.done() else future.set_result(outcome))
             outcome = checked(await future)
             return outcome if outcome.committed else None
-        return self._core.store.find_outcome(entry)
+        return await self._core.store.find_outcome(entry)
 
     async def sign_crl(self, issuer: IssuerID, tbs: bytes) -> bytes:
         """See `Notary.sign_crl`. Raises `Forbidden` for bytes that are no CRL of this issuer."""
@@ -121,7 +123,8 @@ class InlineNotary:
 
     async def health(self) -> StoreHealth:
         """See `NotaryCore.health`: the answer of who can write."""
-        return self._core.health()
+        async with self._committing:
+            return await self._core.health()
 
     async def drain(self) -> None:
         """Wait until every entry that was begun has its outcome."""
@@ -136,21 +139,37 @@ class InlineNotary:
     # -- batches --------------------------------------------------------------------------------
 
     def _schedule(self) -> None:
-        if not self._scheduled:
-            self._scheduled = True
-            asyncio.get_running_loop().call_soon(self._turn)
+        if self._runner is None:
+            self._runner = asyncio.get_running_loop().create_task(self._run())
+            self._runner.add_done_callback(self._stopped)
 
-    def _turn(self) -> None:
+    async def _run(self) -> None:
+        while self._arrived or self._signed:
+            async with self._committing:
+                await self._turn(_take(self._signed), _take(self._arrived))
+            # Whatever came meanwhile is read now, and makes up the next batch.
+            await asyncio.sleep(0)
+
+    def _stopped(self, runner: asyncio.Task[None]) -> None:
+        self._runner = None
+        if runner.cancelled():
+            return
+        fault = runner.exception()
+        if fault is not None:
+            runner.get_loop().call_exception_handler({"message": "fault in the notary", "exception": fault})
+        if self._arrived or self._signed:
+            self._schedule()
+
+    async def _turn(self, signed: Sequence[_Job], arrived: Sequence[_Job]) -> None:
         """One batch: what has arrived, and what costly keys have signed meanwhile."""
-        self._scheduled = False
-        signed, arrived = _take(self._signed), _take(self._arrived)
-        ready = list(signed)
         try:
-            verdicts = self._core.examine([job.entry for job in arrived])
-            for job, verdict in zip(arrived, verdicts, strict=True):
-                if self._is_ready(job, verdict):
-                    ready.append(job)
-            outcomes = self._core.commit([job.entry for job in ready], [job.signed for job in ready])
+            ready = list(signed)
+            costly: list[_Job] = []
+            for job in arrived:
+                (costly if self._core.is_costly(job.entry) else ready).append(job)
+            if costly:
+                await self._send_elsewhere(costly)
+            outcomes = await self._core.commit([job.entry for job in ready], [job.signed for job in ready])
             for job, outcome in zip(ready, outcomes, strict=True):
                 self._finish(job, outcome)
         finally:
@@ -158,28 +177,17 @@ class InlineNotary:
             for job in (*signed, *arrived):
                 if not job.elsewhere and self._jobs.get(job.entry.id) is job:
                     self._finish(job, Outcome(job.entry.id, UNKNOWN, reason="fault in the notary"))
-            if self._arrived or self._signed:
-                self._schedule()
 
-    def _is_ready(self, job: _Job, verdict: Outcome | Admitted | None) -> bool:
-        """Whether the job belongs to this batch: signed if it needs to be, and not decided already."""
-        if verdict is None:
-            return True
-        if isinstance(verdict, Outcome):
-            self._finish(job, verdict)
-            return False
-        if verdict.costly:
+    async def _send_elsewhere(self, jobs: Sequence[_Job]) -> None:
+        """Have these signed without holding up the others; what is decided already ends here."""
+        for job, verdict in zip(jobs, await self._core.examine([job.entry for job in jobs]), strict=True):
+            if isinstance(verdict, Outcome):
+                self._finish(job, verdict)
+                continue
             job.elsewhere = True
             task = asyncio.get_running_loop().create_task(self._sign_elsewhere(job, verdict))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-            return False
-        try:
-            job.signed = self._core.sign(verdict)
-        except ProvisorError as error:
-            self._finish(job, failed_outcome(job.entry.id, error))
-            return False
-        return True
 
     async def _sign_elsewhere(self, job: _Job, admitted: Admitted) -> None:
         outcome = Outcome(job.entry.id, "unavailable", reason="the key failed")

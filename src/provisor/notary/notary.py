@@ -1,4 +1,4 @@
-"""Gate, sign, commit: what the notary does with entries, without any waiting of its own."""
+"""Gate, sign, commit: what the notary does with entries. It waits for its store, and for nothing else."""
 
 from __future__ import annotations
 
@@ -56,15 +56,15 @@ class NotaryCore:
         self._failure = ""
         self._written_at = 0
 
-    def install(self, keyring: Keyring, rules: GateRules, *, above: int = 0) -> int:
+    async def install(self, keyring: Keyring, rules: GateRules, *, above: int = 0) -> int:
         """Use these keys and rules from now on, under a new epoch greater than `above`, which is returned.
 
         Entries of an older epoch are refused from the same commit on; issuers that are active in the
         store and not among these become retiring. Raises `Unavailable`, then nothing has changed.
         """
-        stored = self.store.health().epoch
+        stored = (await self.store.health()).epoch
         epoch = max(stored, above) + 1
-        gone = [r for r in self.store.issuers() if r.state == "active" and r.id not in keyring]
+        gone = [r for r in await self.store.issuers() if r.state == "active" and r.id not in keyring]
         writes: list[Write] = [PutIssuer(record.id, record.certificate, "retiring") for record in gone]
         writes += [PutIssuer(id_, s.issuer.certificate.der, s.state) for id_, s in keyring.items()]
         entry = Entry(
@@ -72,37 +72,30 @@ class NotaryCore:
             guards=(MetaIs("epoch", str(stored) if stored else None),),
             writes=(*writes, PutMeta("epoch", str(epoch))),
         )
-        (outcome,) = self.commit([entry], [None])
+        (outcome,) = await self.commit([entry], [None])
         if not outcome.committed:
             raise Unavailable(f"configuration not recorded: {outcome.status} {outcome.guard}{outcome.reason}")
         self._keyring, self._rules = dict(keyring), rules
         return epoch
 
-    def process(self, entries: Sequence[Entry]) -> list[Outcome]:
-        """Everything at once, costly keys too, here and now. Of entries with the same id the first counts."""
-        outcomes: dict[int, Outcome] = {}
-        kept: list[tuple[int, Entry, SignedCertificate | None]] = []
-        for index, (entry, verdict) in enumerate(zip(entries, self.examine(entries), strict=True)):
-            result = self._try_to_sign(verdict) if isinstance(verdict, Admitted) else verdict
-            if isinstance(result, Outcome):
-                outcomes[index] = result
-            else:
-                kept.append((index, entry, result))
-        committed = self.commit([entry for _, entry, _ in kept], [signed for _, _, signed in kept])
-        outcomes |= {index: outcome for (index, _, _), outcome in zip(kept, committed, strict=True)}
-        return [outcomes[index] for index in range(len(entries))]
-
     # -- the steps ------------------------------------------------------------------------------
 
-    def examine(self, entries: Sequence[Entry]) -> list[Outcome | Admitted | None]:
-        """Before any key is used: what is decided already, what may be signed, None for what only is written.
+    def is_costly(self, entry: Entry) -> bool:
+        """Whether the signature that the entry asks for is one to make elsewhere: `examine` it first."""
+        if entry.sign is None:
+            return False
+        signing = self._keyring.get(entry.sign.issuer)
+        return signing is not None and signing.signer.costly
+
+    async def examine(self, entries: Sequence[Entry]) -> list[Outcome | Admitted]:
+        """Entries that ask for a costly signature, before the key is used: what is decided already, what may be signed.
 
         The guards are looked at here too, so that a replay costs no signature.
         """
         now = self._clock()
         try:
-            self._recover()
-            verdicts = self.store.precheck(entries, now=int(now.timestamp()))
+            await self._recover()
+            verdicts = await self.store.precheck(entries, now=int(now.timestamp()))
         except StoreFailed as failure:
             self._failure = failure.detail
             return [_unavailable(entry.id, failure.detail) for entry in entries]
@@ -123,17 +116,29 @@ class NotaryCore:
             _verify_certificate(der, issuer.certificate.der)
         return SignedCertificate(der, int(parsed.not_before.timestamp()), int(parsed.not_after.timestamp()))
 
-    def commit(self, entries: Sequence[Entry], certificates: Sequence[SignedCertificate | None]) -> list[Outcome]:
-        """One durable transaction. If it fails, the store is reopened and the outcomes looked up there."""
+    async def commit(self, entries: Sequence[Entry], signed: Sequence[SignedCertificate | None]) -> list[Outcome]:
+        """One durable transaction, signing in it what is not signed yet and may be.
+
+        If it fails, the store is reopened and the outcomes looked up there.
+        """
         if not entries:
             return []
-        now = int(self._clock().timestamp())
+        moment = self._clock()
+        now = int(moment.timestamp())
+        answers: list[SignedCertificate | Outcome | None] = list(signed)
+
+        def sign(index: int) -> SignedCertificate | Outcome:
+            answer = answers[index]
+            if answer is None:
+                answer = answers[index] = self._examine_and_sign(entries[index], moment)
+            return answer
+
         try:
-            self._recover()
-            outcomes = self.store.commit(entries, certificates, now=now)
+            await self._recover()
+            outcomes = await self.store.commit(entries, sign, now=now)
         except StoreFailed as failure:
             self._failure = failure.detail
-            return self._settle(entries, failure)
+            return await self._settle(entries, failure)
         self._written_at = now
         return outcomes
 
@@ -155,32 +160,32 @@ class NotaryCore:
 
     # -- health ---------------------------------------------------------------------------------
 
-    def health(self) -> StoreHealth:
+    async def health(self) -> StoreHealth:
         """Whether the store takes writes, tried out if nobody has written lately. Raises nothing."""
         now = int(self._clock().timestamp())
         try:
             if self._failure or abs(now - self._written_at) >= _PROBE_SECONDS:
-                self._recover()
-                self.store.touch(now=now)
+                await self._recover()
+                await self.store.touch(now=now)
                 self._written_at = now
                 self._failure = ""
-            return self.store.health()
+            return await self.store.health()
         except StoreFailed as failure:
             self._failure = failure.detail
             return StoreHealth(writable=False, high_water=0, epoch=0, reason=failure.detail)
 
-    def _recover(self) -> None:
+    async def _recover(self) -> None:
         """After a failure the old connection is done with: what its fsync did not write, it would not write again."""
         if self._failure:
-            self.store.reopen()
+            await self.store.reopen()
             self._failure = ""
 
-    def _settle(self, entries: Sequence[Entry], failure: StoreFailed) -> list[Outcome]:
+    async def _settle(self, entries: Sequence[Entry], failure: StoreFailed) -> list[Outcome]:
         if not failure.uncertain:
             return [_unavailable(entry.id, failure.detail) for entry in entries]
         try:
-            self._recover()
-            found = [self.store.find_outcome(entry.id) for entry in entries]
+            await self._recover()
+            found = [await self.store.find_outcome(entry.id) for entry in entries]
         except StoreFailed as again:
             self._failure = again.detail
             return [Outcome(entry.id, UNKNOWN, reason=again.detail) for entry in entries]
@@ -188,12 +193,20 @@ class NotaryCore:
             outcome or _unavailable(entry.id, failure.detail) for entry, outcome in zip(entries, found, strict=True)
         ]
 
-    def _admit(self, entry: Entry, now: datetime) -> Outcome | Admitted | None:
+    def _examine_and_sign(self, entry: Entry, now: datetime) -> SignedCertificate | Outcome:
+        verdict = self._admit(entry, now)
+        if isinstance(verdict, Outcome):
+            return verdict
+        try:
+            return self.sign(verdict)
+        except ProvisorError as error:
+            return failed_outcome(entry.id, error)
+
+    def _admit(self, entry: Entry, now: datetime) -> Outcome | Admitted:
+        """Step 8's gate for an entry that asks for a signature."""
         sign = entry.sign
-        if sign is None:
-            return None
-        signing = self._keyring.get(sign.issuer)
-        if signing is None:
+        signing = None if sign is None else self._keyring.get(sign.issuer)
+        if sign is None or signing is None:
             return Outcome(entry.id, "rejected", reason=_NO_KEY)
         try:
             parsed = gate.check_entry(entry, sign, signing, self._rules, now)
@@ -202,12 +215,6 @@ class NotaryCore:
         except _PARSER_FAULTS as error:
             return Outcome(entry.id, "rejected", reason=f"cannot be checked: {type(error).__name__}")
         return Admitted(entry, sign, parsed, signing)
-
-    def _try_to_sign(self, admitted: Admitted) -> SignedCertificate | Outcome:
-        try:
-            return self.sign(admitted)
-        except ProvisorError as error:
-            return failed_outcome(admitted.entry.id, error)
 
     def _generate_id(self) -> EntryID:
         return int(self._clock().timestamp() * 1000).to_bytes(6, "big") + self._random(10)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from msgspec import Struct
@@ -22,6 +22,14 @@ class SignedCertificate(Struct, frozen=True):
     not_after: int
 
 
+Sign = Callable[[int], SignedCertificate | Outcome]
+"""The certificate for the entry at this index of a batch, or why there is none.
+
+A store calls it when nothing stands against the entry, so that a replay costs no signature; when it has
+to begin a batch again it calls it again, and gets the same answer.
+"""
+
+
 class StoreFailed(Unavailable):
     """The database failed: full disk, read error, failed fsync. It must be reopened before the next commit.
 
@@ -34,53 +42,53 @@ class StoreFailed(Unavailable):
 
 
 class Store(Protocol):
-    """One writer. Not for use by several threads.
+    """One writer. `commit` and `touch` are called one at a time; the rest may be asked meanwhile, on the same loop.
 
     An entry happens whole or not at all, and is durable when `commit` returns. Entries of a batch are
     judged in their order, so of twins the first wins. A bad entry fails alone. An entry whose id is
     recorded already is answered as committed, with its certificate, and nothing is done.
     """
 
-    def precheck(self, entries: Sequence[Entry], *, now: int) -> list[Outcome | None]:
+    async def precheck(self, entries: Sequence[Entry], *, now: int) -> list[Outcome | None]:
         """What would become of each entry, None if nothing stands against it. Writes nothing.
 
         Raises `StoreFailed`.
         """
         ...
 
-    def commit(
-        self, entries: Sequence[Entry], certificates: Sequence[SignedCertificate | None], *, now: int
-    ) -> list[Outcome]:
+    async def commit(self, entries: Sequence[Entry], sign: Sign, *, now: int) -> list[Outcome]:
         """One durable transaction; an outcome an entry, in their order.
 
-        `certificates` has one for each entry that asks for a signature. `now` is in unix seconds and
-        raises the high-water time. Raises `StoreFailed`, then nothing is written, or `uncertain`.
+        `sign` is asked for each entry that is to be signed. `now` is in unix seconds and raises the
+        high-water time. Raises `StoreFailed`, then nothing is written, or `uncertain`.
         """
         ...
 
-    def find_outcome(self, entry: EntryID) -> Outcome | None:
+    async def find_outcome(self, entry: EntryID) -> Outcome | None:
         """The outcome of an entry that was committed. Raises `StoreFailed`."""
         ...
 
-    def issuers(self) -> list[IssuerRecord]:
+    async def issuers(self) -> list[IssuerRecord]:
         """Every issuer that was ever made known. Raises `StoreFailed`."""
         ...
 
-    def health(self) -> StoreHealth:
+    async def health(self) -> StoreHealth:
         """What the store says of itself. Raises `StoreFailed`."""
         ...
 
-    def touch(self, *, now: int) -> None:
+    async def touch(self, *, now: int) -> None:
         """Write the high-water time durably: shows whether the store can be written. Raises `StoreFailed`."""
         ...
 
-    def reopen(self) -> None:
-        """Drop the connection and open another one; what is found there is durable. Raises `StoreFailed`."""
+    async def reopen(self) -> None:
+        """After a failure: new connections to the same store. Raises `StoreFailed`."""
         ...
 
-    def close(self) -> None: ...
+    async def close(self) -> None:
+        """Let go of the database."""
+        ...
 
     @property
     def ledger(self) -> Ledger:
-        """The reading half, over the same connection."""
+        """Reading over the writer's own connection."""
         ...

@@ -37,24 +37,24 @@ class NewerCRL(Struct, frozen=True, tag="newer-crl"):
 AnyGuard = Guard | LeaseFree | NewerCRL
 
 
-def all_guards(entry: Entry) -> Sequence[AnyGuard]:
-    """Each once: those the entry names, then those that keep its writes from undoing another entry's."""
-    guards: dict[AnyGuard, None] = dict.fromkeys(entry.guards)
+def implied_guards(entry: Entry) -> Sequence[AnyGuard]:
+    """Those that keep its writes from undoing another entry's."""
+    guards: list[AnyGuard] = []
     for write in entry.writes:
         match write:
             case SpendToken():
-                guards[Unspent(write.key)] = None
+                guards.append(Unspent(write.key))
             case RecordRevocation():
-                guards[NotRevoked(write.issuer, write.serial)] = None
+                guards.append(NotRevoked(write.issuer, write.serial))
             case TakeLease():
-                guards[LeaseFree(write.kind, write.key)] = None
+                guards.append(LeaseFree(write.kind, write.key))
             case PutCRL():
-                guards[NewerCRL(write.issuer, write.number)] = None
+                guards.append(NewerCRL(write.issuer, write.number))
             case _:
                 pass
     if entry.sign is not None:
-        guards[FreshSerial(entry.sign.issuer, entry.sign.serial)] = None
-    return list(guards)
+        guards.append(FreshSerial(entry.sign.issuer, entry.sign.serial))
+    return guards
 
 
 def tag_of(guard: AnyGuard) -> str:

@@ -12,7 +12,7 @@ from provisor import __version__
 from provisor.errors import ConfigError
 from provisor.storage.locate import APPLICATION_ID
 
-OLDEST_PROGRAM: Final = "0.1.0"
+OLDEST_PROGRAM: Final = "0.2.0"
 """The oldest program that may write to a database of the newest schema."""
 
 

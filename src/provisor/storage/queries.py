@@ -16,22 +16,27 @@ from provisor.ports import (
     StoreHealth,
 )
 from provisor.storage.encoding import decode_serial, encode_serial, hash_token_key
+from provisor.storage.judging import Recorded
 
 _ISSUER = "(SELECT n FROM issuers WHERE id = ?)"
 
 
 def is_spent(connection: sqlite3.Connection, key: str) -> bool:
-    row = connection.execute("SELECT 1 FROM tokens WHERE key = ?", (hash_token_key(key),)).fetchone()
-    return row is not None
+    return has_token(connection, hash_token_key(key))
+
+
+def has_token(connection: sqlite3.Connection, key: bytes) -> bool:
+    """`key` as `hash_token_key` makes it."""
+    return connection.execute("SELECT 1 FROM tokens WHERE key = ?", (key,)).fetchone() is not None
+
+
+def find_issuer_number(connection: sqlite3.Connection, issuer: IssuerID) -> int | None:
+    row = connection.execute("SELECT n FROM issuers WHERE id = ?", (issuer,)).fetchone()
+    return None if row is None else int(row[0])
 
 
 def is_revoked(connection: sqlite3.Connection, issuer: IssuerID, serial: int) -> bool:
     query = f"SELECT 1 FROM revocations WHERE issuer_n = {_ISSUER} AND serial = ?"
-    return connection.execute(query, (issuer, encode_serial(serial))).fetchone() is not None
-
-
-def has_serial(connection: sqlite3.Connection, issuer: IssuerID, serial: int) -> bool:
-    query = f"SELECT 1 FROM certificates WHERE issuer_n = {_ISSUER} AND serial = ?"
     return connection.execute(query, (issuer, encode_serial(serial))).fetchone() is not None
 
 
@@ -59,12 +64,20 @@ def find_certificate(connection: sqlite3.Connection, issuer: IssuerID, serial: i
 
 
 def find_outcome(connection: sqlite3.Connection, entry: EntryID) -> Outcome | None:
+    recorded = find_recorded(connection, entry)
+    return None if recorded is None else Outcome(entry, "committed", certificate=recorded.der)
+
+
+def find_recorded(connection: sqlite3.Connection, entry: EntryID) -> Recorded | None:
     row = connection.execute(
-        "SELECT c.der FROM events e LEFT JOIN certificates c ON c.issuer_n = e.issuer_n AND c.serial = e.serial"
-        " WHERE e.id = ?",
+        "SELECT e.issuer_n, e.serial, c.der FROM events e"
+        " LEFT JOIN certificates c ON c.issuer_n = e.issuer_n AND c.serial = e.serial WHERE e.id = ?",
         (entry,),
     ).fetchone()
-    return None if row is None else Outcome(entry, "committed", certificate=row[0] or b"")
+    if row is not None:
+        return Recorded(None if row[0] is None else (row[0], row[1]), row[2] or b"")
+    found = connection.execute("SELECT 1 FROM receipts WHERE id = ?", (entry,)).fetchone()
+    return None if found is None else Recorded(None, b"")
 
 
 def revocations(connection: sqlite3.Connection, issuer: IssuerID, alive_at: int) -> list[RevocationRecord]:

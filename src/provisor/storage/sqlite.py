@@ -10,17 +10,19 @@ import contextlib
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final, final
 
 from provisor.errors import ConfigError
 from provisor.ports import Entry, EntryID, IssuerRecord, Ledger, Outcome, StoreHealth
 from provisor.storage import queries
-from provisor.storage.base import SignedCertificate, StoreFailed
-from provisor.storage.batch import HIGH_WATER, Batch
+from provisor.storage.base import Sign, SignedCertificate, StoreFailed
+from provisor.storage.judging import HIGH_WATER, Batch, Surprise
 from provisor.storage.ledger import ConnectionLedger
 from provisor.storage.locate import APPLICATION_ID, WriterLock, check_ours
 from provisor.storage.migrate import migrate
+from provisor.storage.sqlite_batch import SQLiteFacts, apply, insert_certificates, insert_rows
 
 MEMORY: Final = ":memory:"
 _OLDEST_SQLITE: Final = (3, 37, 0)
@@ -80,23 +82,23 @@ class SQLiteStore:
 
     # -- committing -----------------------------------------------------------------------------
 
-    def precheck(self, entries: Sequence[Entry], *, now: int) -> list[Outcome | None]:
+    async def precheck(self, entries: Sequence[Entry], *, now: int) -> list[Outcome | None]:
         """See `Store.precheck`."""
         with self._reading() as connection:
-            batch = Batch(connection, now=now, high_water=self._high_water)
+            batch = self._batch(connection, now, optimistic=False)
             return [_judge(batch, entry) for entry in entries]
 
-    def commit(
-        self, entries: Sequence[Entry], certificates: Sequence[SignedCertificate | None], *, now: int
-    ) -> list[Outcome]:
-        """See `Store.commit`. All entries together; one by one only if a value of one of them breaks that."""
-        pairs = list(zip(entries, certificates, strict=True))
-        try:
-            return self._transact(lambda: self._admit_together(pairs, now), now)
-        except _ENTRY_FAULTS:
-            return self._transact(lambda: [self._admit_singly(*pair, now) for pair in pairs], now)
+    async def commit(self, entries: Sequence[Entry], sign: Sign, *, now: int) -> list[Outcome]:
+        """See `Store.commit`. All entries together; with every question asked, only if an insert runs into something;
+        one by one, only if a value of one of them cannot be held.
+        """
+        with contextlib.suppress(*_ENTRY_FAULTS, Surprise):
+            return self._transact(lambda: self._admit_optimistically(entries, sign, now), now)
+        with contextlib.suppress(*_ENTRY_FAULTS):
+            return self._transact(lambda: self._admit_together(entries, sign, now), now)
+        return self._transact(lambda: self._admit_singly(entries, sign, now), now)
 
-    def touch(self, *, now: int) -> None:
+    async def touch(self, *, now: int) -> None:
         """See `Store.touch`."""
         self._transact(lambda: self._rewrite_high_water(now), now)
 
@@ -107,19 +109,55 @@ class SQLiteStore:
         connection.execute(_RAISE_HIGH_WATER, (HIGH_WATER, str(max(now, self._high_water))))
         return []
 
-    def _admit_together(self, pairs: Sequence[tuple[Entry, SignedCertificate | None]], now: int) -> list[Outcome]:
-        batch = Batch(self._get_connection(), now=now, high_water=self._high_water)
-        outcomes = [batch.admit(entry, signed) for entry, signed in pairs]
-        batch.flush()
+    def _batch(self, connection: sqlite3.Connection, now: int, *, optimistic: bool) -> Batch:
+        return Batch(
+            SQLiteFacts(connection),
+            lambda write: apply(connection, write),
+            now=now,
+            high_water=self._high_water,
+            optimistic=optimistic,
+        )
+
+    def _admit_optimistically(self, entries: Sequence[Entry], sign: Sign, now: int) -> list[Outcome]:
+        """What is unique goes in first: an insert that runs into a spent token does so before anything is signed."""
+        connection = self._get_connection()
+        batch = self._batch(connection, now, optimistic=True)
+        verdicts: list[Outcome | None] = []
+        for entry in entries:
+            verdicts.append(batch.judge(entry))
+            if verdicts[-1] is None:
+                batch.take(entry)
+        insert_rows(connection, batch.rows)
+        outcomes: list[Outcome] = []
+        for index, (entry, verdict) in enumerate(zip(entries, verdicts, strict=True)):
+            if verdict is None and entry.sign is not None:
+                answer = sign(index)
+                if isinstance(answer, Outcome):
+                    raise Surprise
+                verdict = batch.certify(entry, answer)
+            outcomes.append(verdict or Outcome(entry.id, "committed"))
+        insert_certificates(connection, batch.rows)
         return outcomes
 
-    def _admit_singly(self, entry: Entry, signed: SignedCertificate | None, now: int) -> Outcome:
+    def _admit_together(self, entries: Sequence[Entry], sign: Sign, now: int) -> list[Outcome]:
+        connection = self._get_connection()
+        batch = self._batch(connection, now, optimistic=False)
+        outcomes = [batch.admit(entry, partial(sign, index)) for index, entry in enumerate(entries)]
+        insert_rows(connection, batch.rows)
+        insert_certificates(connection, batch.rows)
+        return outcomes
+
+    def _admit_singly(self, entries: Sequence[Entry], sign: Sign, now: int) -> list[Outcome]:
+        return [self._admit_alone(entry, partial(sign, index), now) for index, entry in enumerate(entries)]
+
+    def _admit_alone(self, entry: Entry, sign: Callable[[], SignedCertificate | Outcome], now: int) -> Outcome:
         connection = self._get_connection()
         connection.execute("SAVEPOINT entry")
         try:
-            batch = Batch(connection, now=now, high_water=self._high_water)
-            outcome = batch.admit(entry, signed)
-            batch.flush()
+            batch = self._batch(connection, now, optimistic=False)
+            outcome = batch.admit(entry, sign)
+            insert_rows(connection, batch.rows)
+            insert_certificates(connection, batch.rows)
         except _ENTRY_FAULTS as error:
             connection.execute("ROLLBACK TO entry")
             outcome = _reject(entry, error)
@@ -137,7 +175,7 @@ class SQLiteStore:
                 connection.execute(_RAISE_HIGH_WATER, (HIGH_WATER, str(now)))
             committing = True
             connection.execute("COMMIT")
-        except _ENTRY_FAULTS:
+        except (*_ENTRY_FAULTS, Surprise):
             _roll_back(connection)
             raise
         except sqlite3.Error as error:
@@ -152,17 +190,17 @@ class SQLiteStore:
 
     # -- reading --------------------------------------------------------------------------------
 
-    def find_outcome(self, entry: EntryID) -> Outcome | None:
+    async def find_outcome(self, entry: EntryID) -> Outcome | None:
         """See `Store.find_outcome`."""
         with self._reading() as connection:
             return queries.find_outcome(connection, entry)
 
-    def issuers(self) -> list[IssuerRecord]:
+    async def issuers(self) -> list[IssuerRecord]:
         """See `Store.issuers`."""
         with self._reading() as connection:
             return queries.issuers(connection)
 
-    def health(self) -> StoreHealth:
+    async def health(self) -> StoreHealth:
         """See `Store.health`."""
         with self._reading() as connection:
             return queries.health(connection)
@@ -176,7 +214,7 @@ class SQLiteStore:
 
     # -- connections ----------------------------------------------------------------------------
 
-    def reopen(self) -> None:
+    async def reopen(self) -> None:
         """See `Store.reopen`. A database in memory stays as it is.
 
         After a failed fsync nobody knows what of the log is on the disk. Copying the log, as it reads
@@ -198,7 +236,7 @@ class SQLiteStore:
             raise StoreFailed(f"database cannot be opened: {error}", uncertain=False) from error
         self._connection, self._uncertain = connection, False
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Let go of the file."""
         self._drop()
         if self._lock is not None:

@@ -10,6 +10,7 @@ from provisor.notary import inline
 from provisor.notary.keyring import GateRules
 from provisor.notary.notary import NotaryCore
 from provisor.ports import Outcome
+from support.coroutines import finish
 from support.entries import entry, spend
 from support.notary_world import World, open_store
 
@@ -29,7 +30,7 @@ def test_a_fault_of_ours_leaves_nobody_waiting(tmp_path: Path) -> None:
         world.store.before_commit = lambda: None
         assert (await world.inline.submit(world.issue("t"))).committed
         await world.inline.drain()
-        store.close()
+        finish(store.close())
 
     asyncio.run(scenario())
 
@@ -42,7 +43,7 @@ def test_beyond_a_limit_entries_are_turned_away_at_once(tmp_path: Path, monkeypa
         world = World(store)
         outcomes = await asyncio.gather(*(world.inline.submit(entry(spend(str(n)))) for n in range(5)))
         assert [outcome.status for outcome in outcomes] == ["committed"] * 3 + ["unavailable"] * 2
-        store.close()
+        finish(store.close())
 
     asyncio.run(scenario())
 
@@ -57,7 +58,7 @@ def test_a_long_queue_is_worked_off_in_batches(tmp_path: Path) -> None:
         await world.inline.drain()
         assert {outcome.status for outcome in outcomes} == {"committed"}
         assert world.store.batches[1:] == [inline.MAX_BATCH, inline.MAX_BATCH, 1]
-        store.close()
+        finish(store.close())
 
     asyncio.run(scenario())
 
@@ -69,7 +70,7 @@ def test_the_core_alone_does_everything_at_once(tmp_path: Path) -> None:
         world = World(store, costly=True)
         core: NotaryCore = world.core
         first, twin, plain = world.issue("t"), world.issue("t"), entry(spend("u"))
-        outcomes = core.process([first, twin, plain, first])
+        outcomes = await core.commit([first, twin, plain, first], [None] * 4)
         assert [outcome.guard or outcome.status for outcome in outcomes] == [
             "committed",
             "unspent",
@@ -78,13 +79,13 @@ def test_the_core_alone_does_everything_at_once(tmp_path: Path) -> None:
         ]
         assert outcomes[0] == outcomes[3]
         world.signer.failing = True
-        assert [outcome.status for outcome in core.process([world.issue("v"), entry(spend("w"))])] == [
+        assert [outcome.status for outcome in await core.commit([world.issue("v"), entry(spend("w"))], [None] * 2)] == [
             "unavailable",
             "committed",
         ]
 
     asyncio.run(scenario())
-    store.close()
+    finish(store.close())
 
 
 def test_a_key_that_is_replaced_lets_its_threads_go(tmp_path: Path) -> None:
@@ -92,10 +93,10 @@ def test_a_key_that_is_replaced_lets_its_threads_go(tmp_path: Path) -> None:
         store = open_store("memory", tmp_path)
         world = World(store, costly=True)
         assert (await world.inline.submit(world.issue("t"))).committed
-        world.inline.install({}, GateRules())
+        await world.inline.install({}, GateRules())
         assert world.inline._pools == {}
-        assert [record.state for record in store.issuers()] == ["retiring"]
+        assert [record.state for record in await store.issuers()] == ["retiring"]
         world.inline.close()
-        store.close()
+        finish(store.close())
 
     asyncio.run(scenario())

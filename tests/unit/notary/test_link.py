@@ -51,7 +51,7 @@ def play(tmp_path: Path) -> Play:
                 await scenario(world, server, client)
             client.close()
             await server.stop()
-            store.close()
+            await store.close()
 
         asyncio.run(on_stage())
 
@@ -79,7 +79,7 @@ class TestLostAnswers:
             outcome = await answer
             assert outcome.committed
             assert outcome.certificate
-            assert outcome == world.store.find_outcome(request.id)
+            assert outcome == await world.store.find_outcome(request.id)
 
         play(scenario, patience=5.0)
 
@@ -295,6 +295,6 @@ def test_stopping_answers_what_was_begun(tmp_path: Path) -> None:
         assert (await answer).committed
         client.close()
         world.inline.close()
-        store.close()
+        await store.close()
 
     asyncio.run(scenario())

@@ -7,7 +7,22 @@ import pytest
 from provisor.errors import ConfigError
 from provisor.storage.migrate import migrate
 
-TABLES = {"meta", "issuers", "certificates", "revocations", "tokens", "events", "crls", "jobs", "sealing_keys"}
+TABLES = {
+    "meta",
+    "issuers",
+    "certificates",
+    "expired_certificates",
+    "revocations",
+    "tokens",
+    "events",
+    "receipts",
+    "log_tiles",
+    "log_heads",
+    "terms",
+    "crls",
+    "jobs",
+    "sealing_keys",
+}
 
 
 def connect() -> sqlite3.Connection:
@@ -24,8 +39,8 @@ def test_an_empty_database_gets_the_newest_schema() -> None:
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
     assert tables == TABLES
     said = meta(connection)
-    assert said["schema_version"] == "1" == str(connection.execute("PRAGMA user_version").fetchone()[0])
-    assert said["oldest_program"] == "0.1.0"
+    assert said["schema_version"] == "2" == str(connection.execute("PRAGMA user_version").fetchone()[0])
+    assert said["oldest_program"] == "0.2.0"
     assert len(said["authority_id"]) == 36
 
 

@@ -13,7 +13,8 @@ from provisor.errors import ConfigError, Unavailable
 from provisor.ports import Entry, PutMeta
 from provisor.storage.base import StoreFailed
 from provisor.storage.sqlite import SQLiteStore, open_reader
-from support.entries import NOW, entry, known_issuers, spending
+from support.coroutines import finish
+from support.entries import NOW, entry, known_issuers, signing, spending
 
 
 class FaultyConnection(sqlite3.Connection):
@@ -48,18 +49,18 @@ def faulty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], SQLi
 
 
 def commit(store: SQLiteStore, one: Entry) -> str:
-    outcome = store.commit([one], [None], now=NOW)[0]
+    outcome = finish(store.commit([one], signing(None), now=NOW))[0]
     return outcome.guard or outcome.status
 
 
 def test_what_was_committed_is_there_after_a_new_start(tmp_path: Path) -> None:
     store = SQLiteStore.open(tmp_path / "ca.db")
     assert commit(store, spending("t")) == "committed"
-    store.close()
+    finish(store.close())
     store = SQLiteStore.open(tmp_path / "ca.db")
     assert commit(store, spending("t")) == "unspent"
-    assert store.health().high_water == NOW
-    store.close()
+    assert finish(store.health()).high_water == NOW
+    finish(store.close())
 
 
 def test_files_are_for_their_owner_only(tmp_path: Path) -> None:
@@ -72,7 +73,7 @@ def test_files_are_for_their_owner_only(tmp_path: Path) -> None:
     assert (tmp_path / "db").stat().st_mode & 0o777 == 0o700
     modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "db").iterdir()}
     assert modes == dict.fromkeys(("ca.db", "ca.db-wal", "ca.db-shm", "ca.db.lock"), 0o600)
-    store.close()
+    finish(store.close())
 
 
 def test_a_commit_is_durable_at_once_and_readers_do_not_wait(tmp_path: Path) -> None:
@@ -81,15 +82,15 @@ def test_a_commit_is_durable_at_once_and_readers_do_not_wait(tmp_path: Path) -> 
         store._get_connection().execute(f"PRAGMA {p}").fetchone()[0] for p in ("journal_mode", "synchronous")
     )
     assert (mode, level) == ("wal", 2)
-    store.close()
+    finish(store.close())
 
 
 def test_a_second_store_on_the_same_file_is_refused(tmp_path: Path) -> None:
     store = SQLiteStore.open(tmp_path / "ca.db")
     with pytest.raises(ConfigError, match="in use by process"):
         SQLiteStore.open(tmp_path / "ca.db")
-    store.close()
-    SQLiteStore.open(tmp_path / "ca.db").close()
+    finish(store.close())
+    finish(SQLiteStore.open(tmp_path / "ca.db").close())
 
 
 def test_a_foreign_file_is_refused_and_left_alone(tmp_path: Path) -> None:
@@ -111,12 +112,12 @@ def test_a_full_disk_writes_nothing_and_says_so_for_certain(tmp_path: Path) -> N
     pages = store._get_connection().execute("PRAGMA page_count").fetchone()[0]
     store._get_connection().execute(f"PRAGMA max_page_count = {pages}")
     with pytest.raises(StoreFailed) as failed:
-        store.commit([entry(PutMeta("big", "x" * 100_000))], [None], now=NOW)
+        commit(store, entry(PutMeta("big", "x" * 100_000)))
     assert not failed.value.uncertain
-    assert store.health().writable
-    store.reopen()
+    assert finish(store.health()).writable
+    finish(store.reopen())
     assert commit(store, entry(PutMeta("big", "x" * 100_000))) == "committed"
-    store.close()
+    finish(store.close())
 
 
 @pytest.mark.parametrize(
@@ -136,7 +137,7 @@ def test_a_commit_that_failed_is_uncertain_unless_the_log_was_not_written(
     with pytest.raises(StoreFailed) as failed:
         commit(store, spending("t"))
     assert failed.value.uncertain is uncertain
-    store.close()
+    finish(store.close())
 
 
 @pytest.mark.parametrize("written", [True, False])
@@ -148,23 +149,25 @@ def test_reopening_settles_what_a_failed_fsync_left_open(
     one = spending("t")
     with pytest.raises(StoreFailed):
         commit(store, one)
-    store.reopen()
-    assert (store.find_outcome(one.id) is not None) is written
+    finish(store.reopen())
+    assert (finish(store.find_outcome(one.id)) is not None) is written
     assert (tmp_path / "ca.db-wal").stat().st_size == 0
     assert commit(store, spending("t")) == ("unspent" if written else "committed")
-    store.close()
+    finish(store.close())
 
 
 def test_a_store_that_cannot_be_reopened_fails_until_it_can(faulty: Callable[[], SQLiteStore]) -> None:
     store = faulty()
     FaultyConnection.broken = True
-    for use in (store.reopen, store.health, lambda: commit(store, spending("t")), lambda: store.precheck([], now=NOW)):
+    for use in (store.reopen(), store.health(), store.precheck([], now=NOW), store.touch(now=NOW)):
         with pytest.raises(StoreFailed):
-            use()
+            finish(use)
+    with pytest.raises(StoreFailed):
+        commit(store, spending("t"))
     FaultyConnection.broken = False
-    store.reopen()
+    finish(store.reopen())
     assert commit(store, spending("t")) == "committed"
-    store.close()
+    finish(store.close())
 
 
 class TestReader:
@@ -177,7 +180,7 @@ class TestReader:
         with pytest.raises(sqlite3.OperationalError, match="readonly"):
             reader._connect().execute("DELETE FROM tokens")
         reader.close()
-        store.close()
+        finish(store.close())
 
     def test_without_a_database_it_is_unavailable_until_there_is_one(self, tmp_path: Path) -> None:
         reader = open_reader(tmp_path / "ca.db")
@@ -187,10 +190,10 @@ class TestReader:
         store = SQLiteStore.open(tmp_path / "ca.db")
         assert not asyncio.run(reader.is_spent("t"))
         reader.close()
-        store.close()
+        finish(store.close())
 
     def test_a_read_error_is_unavailable_and_the_next_question_tries_again(self, tmp_path: Path) -> None:
-        SQLiteStore.open(tmp_path / "ca.db").close()
+        finish(SQLiteStore.open(tmp_path / "ca.db").close())
         good = (tmp_path / "ca.db").read_bytes()
         store = SQLiteStore.open(tmp_path / "ca.db")
         reader = open_reader(tmp_path / "ca.db")
@@ -200,4 +203,4 @@ class TestReader:
         (tmp_path / "ca.db").write_bytes(good)
         assert not asyncio.run(reader.is_spent("t"))
         reader.close()
-        store.close()
+        finish(store.close())

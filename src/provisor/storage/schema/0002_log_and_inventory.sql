@@ -1,0 +1,58 @@
+-- The audit log's order, its tree and its heads; the inventory's index; receipts apart from events.
+
+-- n is the event's place in the log, from 1 without a gap: there is one writer, and the newest event is never deleted.
+-- An event that a certificate was signed with names it by issuer_n and serial.
+CREATE TABLE ordered_events (
+    n INTEGER PRIMARY KEY,
+    id BLOB NOT NULL UNIQUE CHECK (length(id) = 16),
+    issuer_n INTEGER,
+    serial BLOB,
+    body BLOB NOT NULL
+) STRICT;
+
+INSERT INTO ordered_events (id, issuer_n, serial, body)
+    SELECT id, issuer_n, serial, body FROM events WHERE body IS NOT NULL ORDER BY rowid;
+
+-- Entries that had no event (housekeeping), so that the outcome of a lost commit can be looked up for an hour.
+CREATE TABLE receipts (
+    id BLOB NOT NULL PRIMARY KEY CHECK (length(id) = 16)
+) STRICT, WITHOUT ROWID;
+
+INSERT INTO receipts SELECT id FROM events WHERE body IS NULL;
+
+DROP TABLE events;
+ALTER TABLE ordered_events RENAME TO events;
+
+-- The hashes of the log's tree (RFC 6962): 256 of a level to a row, the last row of a level holds fewer.
+CREATE TABLE log_tiles (
+    level INTEGER NOT NULL,
+    tile INTEGER NOT NULL,
+    hashes BLOB NOT NULL,
+    PRIMARY KEY (level, tile)
+) STRICT;
+
+-- Signed heads; text is what was signed.
+CREATE TABLE log_heads (
+    size INTEGER PRIMARY KEY,
+    at INTEGER NOT NULL,
+    text BLOB NOT NULL,
+    signature BLOB NOT NULL
+) STRICT;
+
+-- What certificates are found by: a term is a letter for its kind and a key, n the place of the event in the log.
+CREATE TABLE terms (
+    term BLOB NOT NULL,
+    n INTEGER NOT NULL,
+    PRIMARY KEY (term, n)
+) STRICT, WITHOUT ROWID;
+
+-- What stays of a certificate whose row was dropped some time after it expired.
+CREATE TABLE expired_certificates (
+    issuer_n INTEGER NOT NULL REFERENCES issuers (n),
+    serial BLOB NOT NULL,
+    lineage BLOB NOT NULL,
+    predecessor BLOB,
+    not_after INTEGER NOT NULL,
+    fingerprint BLOB NOT NULL,
+    PRIMARY KEY (issuer_n, serial)
+) STRICT, WITHOUT ROWID;
