@@ -11,10 +11,10 @@ export STEPPATH ADDRESS PEERS
 
 .DEFAULT_GOAL := help
 
-.PHONY: help install up test check peers lock clean
+.PHONY: help install up test check peers bench bench-large lock clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(VENV)/.installed ## the environment in .venv, from the lock
 
@@ -35,6 +35,14 @@ check: install ## format, lint and types, tests included
 
 peers: install ## the real step and step-ca into .peers, for the interoperability tests
 	@scripts/peers $(BIN) $(PEERS)
+
+bench: install peers ## the real step-ca and Provisor beside each other, 25 minutes (BENCH="--rows sign --rounds 3")
+	@mkdir -p build
+	$(BIN)/python -m bench --peers $(PEERS) --json build/bench.json --markdown build/bench.md $(BENCH)
+
+bench-large: install peers ## the rows that need many records
+	@mkdir -p build
+	$(BIN)/python -m bench --large --peers $(PEERS) --json build/bench-large.json --markdown build/bench-large.md $(BENCH)
 
 lock: install ## renew requirements.lock from pyproject.toml
 	$(BIN)/python -m pip install --quiet uv
