@@ -30,7 +30,8 @@ from provisor.errors import ConfigError, ProvisorError
 from provisor.kms.base import Signer
 from provisor.provisioners.registry import build_registry
 from provisor.startup import StartRefused, load_certificates, load_startup, open_key, read_file
-from provisor.storage.locate import WriterLock, check_ours, locate
+from provisor.storage.locate import WriterLock, check_ours, locate_store
+from provisor.storage.postgresql.dsn import Target
 
 T = TypeVar("T")
 
@@ -199,7 +200,9 @@ class _Checking:
     def _store(self, config: CAConfig) -> tuple[None, str]:
         if config.db is None:
             return None, "none: tokens and revocations are forgotten at the end of the process"
-        place = locate(config.db.type, config.db.data_source)
+        place = locate_store(config.db, config.provisor.database)
+        if isinstance(place, Target):
+            return None, place.shown
         if place.exists():
             self._warnings.append(
                 Fault(

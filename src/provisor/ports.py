@@ -153,8 +153,101 @@ class DropSpentTokens(Struct, frozen=True, tag="drop-spent-tokens"):
     limit: int
 
 
+class DropReceipts(Struct, frozen=True, tag="drop-receipts"):
+    """Forget at most `limit` receipts (of entries without an event) from before `before` (unix seconds)."""
+
+    before: int
+    limit: int
+
+
+class DropExpired(Struct, frozen=True, tag="drop-expired"):
+    """Forget certificates of an issuer that ended before `before` (unix seconds): serials, with their places in the log.
+
+    Their lines, ends and fingerprints stay. `terms` are those of the index that lead to them. Of those whose event
+    is older than `events_before` (None: of none) the event goes too, if events have been dropped that far.
+    """
+
+    issuer: IssuerID
+    before: int
+    certificates: tuple[tuple[int, int], ...]
+    terms: tuple[tuple[bytes, int], ...]
+    events_before: int | None = None
+
+
+class DropEvents(Struct, frozen=True, tag="drop-events"):
+    """Forget events from before `before` (unix seconds) whose certificates are gone; their hashes stay in the log.
+
+    At most `limit` are looked at, from where the last such write ended.
+    """
+
+    before: int
+    limit: int
+
+
+class IndexTerms(Struct, frozen=True, tag="index-terms"):
+    """Terms (core/terms.py) with the places of their certificates in the log, all of those up to the place `upto`.
+
+    The index reaches there then. It is not done twice: that it has not reached there is its own guard.
+    """
+
+    upto: int
+    terms: tuple[tuple[bytes, int], ...]
+
+
+class LogTile(Struct, frozen=True):
+    """Hashes of the audit log's tree, one behind the other (core/merkle.py)."""
+
+    level: int
+    index: int
+    hashes: bytes
+
+
+class AppendLog(Struct, frozen=True, tag="append-log"):
+    """The next events of the audit log, behind the `size` that its tree has, and every tile that this changes.
+
+    That the tree has that size is its own guard. `ids` are the entries of the events, in their order.
+    """
+
+    size: int
+    ids: tuple[EntryID, ...]
+    tiles: tuple[LogTile, ...]
+
+
+class PutHead(Struct, frozen=True, tag="put-head"):
+    """A signed head of the log's tree at a size that it has reached (core/tree_head.py). `at` is unix seconds.
+
+    That no head of this size or a greater one is recorded is its own guard.
+    """
+
+    size: int
+    at: int
+    text: bytes
+    signature: bytes
+
+
+class DropHeads(Struct, frozen=True, tag="drop-heads"):
+    """Forget the heads of these sizes; the newest head stays even if it is named."""
+
+    sizes: tuple[int, ...]
+
+
 Write = (
-    SpendToken | RecordRevocation | PutMeta | PutCRL | PutIssuer | TakeLease | ScheduleJob | WakeJob | DropSpentTokens
+    SpendToken
+    | RecordRevocation
+    | PutMeta
+    | PutCRL
+    | PutIssuer
+    | TakeLease
+    | ScheduleJob
+    | WakeJob
+    | DropSpentTokens
+    | DropReceipts
+    | DropExpired
+    | DropEvents
+    | IndexTerms
+    | AppendLog
+    | PutHead
+    | DropHeads
 )
 
 
@@ -264,12 +357,18 @@ class JobRecord(Struct, frozen=True):
 
 
 class StoreHealth(Struct, frozen=True):
-    """`high_water` is the latest time the store has seen (unix seconds)."""
+    """`high_water` is the latest time the store has seen (unix seconds), `authority` the id it got when it was made,
+    `configuration` the digest of the one in force, where several replicas share a store. Tokens issued before
+    `tokens_not_before` (unix seconds) may have been spent, and the store does not know.
+    """
 
     writable: bool
     high_water: int
     epoch: int
     reason: str = ""
+    authority: str = ""
+    configuration: str = ""
+    tokens_not_before: int = 0
 
 
 class Ledger(Protocol):
@@ -304,6 +403,241 @@ class Ledger(Protocol):
     async def health(self) -> StoreHealth: ...
 
 
+class TermPlace(Struct, frozen=True):
+    """A row of the index: the term, and the place in the log of the certificate it is of."""
+
+    term: bytes
+    place: int
+
+
+class RevocationDetail(Struct, frozen=True):
+    """All that is recorded of a revocation. Times are unix seconds."""
+
+    revoked_at: int
+    reason_code: int
+    reason: str
+    provisioner_id: str
+    token_id: str
+    mtls: bool
+
+
+class InventoryRow(Struct, frozen=True):
+    """A recorded certificate, its revocation, and its event at `place` of the log (None: it has no place yet).
+
+    `term` is what it was found by, if by a term. `event` is empty where the question does not lead by the log.
+    """
+
+    certificate: CertificateRecord
+    revocation: RevocationDetail | None = None
+    place: int | None = None
+    event: bytes = b""
+    term: bytes = b""
+
+
+class Unindexed(Struct, frozen=True):
+    """What the index lacks: a piece of the log up to `upto`, and the certificates that were signed in it."""
+
+    upto: int
+    certificates: tuple[InventoryRow, ...]
+
+
+class IndexReach(Struct, frozen=True):
+    """How far the index reaches in the log, and where the log ends."""
+
+    indexed: int
+    end: int
+
+
+class ExpiredRecord(Struct, frozen=True):
+    """What stays of a certificate whose row was dropped. `fingerprint` is the SHA-256 of its DER."""
+
+    issuer: IssuerID
+    serial: int
+    lineage: int
+    predecessor: int | None
+    not_after: int
+    fingerprint: bytes
+
+
+class StoreFacts(Struct, frozen=True):
+    """The store in figures. `certificates` is by its newest and oldest row, the rest counted up to `counted_to`."""
+
+    kind: str
+    place: str
+    octets: int
+    certificates: int
+    revocations: int
+    tokens: int
+    counted_to: int
+
+
+class Inventory(Protocol):
+    """What was issued, found by any property. Raises `Unavailable` when the store cannot answer.
+
+    Places are those of the log. Where rows come newest first, `before` is the place of the last one seen.
+    """
+
+    async def index_reach(self) -> IndexReach: ...
+
+    async def unindexed(self, after: int, limit: int) -> Unindexed:
+        """The next `limit` events of the log behind the place `after`."""
+        ...
+
+    async def issued_newest(self, before: int | None, limit: int) -> Sequence[InventoryRow]:
+        """Newest first, whatever has a place in the log."""
+        ...
+
+    async def issued_with_term(self, term: bytes, before: int | None, limit: int) -> Sequence[InventoryRow]:
+        """Newest first, those of exactly this term."""
+        ...
+
+    async def issued_in_range(
+        self, low: bytes, high: bytes, after: TermPlace | None, limit: int
+    ) -> Sequence[InventoryRow]:
+        """By term and place, terms from `low` on and below `high`: a certificate once for each of its terms there."""
+        ...
+
+    async def issued_revoked(self, before: tuple[IssuerID, int] | None, limit: int) -> Sequence[InventoryRow]:
+        """Revoked certificates, the newest serial of the newest issuer first; without place and event."""
+        ...
+
+    async def find_issued(self, issuer: IssuerID, serial: int) -> InventoryRow | None:
+        """Also what the index does not know yet."""
+        ...
+
+    async def unindexed_of_line(self, lineage: int) -> Sequence[InventoryRow]:
+        """The certificates of a line that the index does not know yet, newest last."""
+        ...
+
+    async def find_expired(self, issuer: IssuerID, serial: int) -> ExpiredRecord | None: ...
+
+    async def store_facts(self) -> StoreFacts: ...
+
+
+class LogEvent(Struct, frozen=True):
+    """The event at place `n` of the audit log, from 1, with the certificate that was signed with it, if one was.
+
+    `der` is empty where the certificate's row was dropped; then `fingerprint`, the SHA-256 of it, is what stayed.
+    """
+
+    n: int
+    id: EntryID
+    body: bytes
+    issuer: IssuerID | None = None
+    serial: int | None = None
+    der: bytes = b""
+    fingerprint: bytes = b""
+
+
+class HeadRecord(Struct, frozen=True):
+    """A signed head of the log's tree as it was recorded. `at` is unix seconds."""
+
+    size: int
+    at: int
+    text: bytes
+    signature: bytes
+
+
+class RevocationTrace(Struct, frozen=True):
+    """A recorded revocation, for comparison with its event. Times are unix seconds."""
+
+    issuer: IssuerID
+    serial: int
+    reason_code: int
+    revoked_at: int
+    expires: int | None
+
+
+class LogArchive(Protocol):
+    """The audit log as it is stored. Nothing read here is believed before it is verified. Raises `Unavailable`."""
+
+    async def authority_id(self) -> str: ...
+
+    async def issuers(self) -> Sequence[IssuerRecord]: ...
+
+    async def log_size(self) -> int:
+        """How many events the tree has."""
+        ...
+
+    async def log_end(self) -> int:
+        """The greatest place that an event has; greater than the size while the tree is behind."""
+        ...
+
+    async def events_dropped(self) -> int:
+        """Up to this place events may have been forgotten; their hashes are in the tree."""
+        ...
+
+    async def unsequenced(self, size: int, limit: int) -> Sequence[tuple[EntryID, bytes]]:
+        """Id and body of the events that come next in a tree of this size. Raises `Unavailable` if one is missing."""
+        ...
+
+    async def events(self, first: int, limit: int) -> Sequence[LogEvent]:
+        """From the place `first`, by place, without certificates."""
+        ...
+
+    async def events_before(self, n: int | None, limit: int) -> Sequence[LogEvent]:
+        """Newest first, those before the place `n`, without certificates."""
+        ...
+
+    async def evidence(self, first: int, limit: int) -> Sequence[LogEvent]:
+        """As `events`, each with its certificate."""
+        ...
+
+    async def tiles(self, level: int, first: int, limit: int) -> Sequence[LogTile]:
+        """The tiles of a level from the index `first`, by index."""
+        ...
+
+    async def newest_head(self) -> HeadRecord | None: ...
+
+    async def heads(self, size: int, limit: int) -> Sequence[HeadRecord]:
+        """Those of at least this size, by size."""
+        ...
+
+    async def find_place(self, issuer: IssuerID, serial: int) -> int | None:
+        """The place of the event that a certificate was signed with."""
+        ...
+
+    async def find_serial(self, fingerprint: bytes) -> tuple[IssuerID, int] | None:
+        """The certificate with this SHA-256."""
+        ...
+
+    async def eventless(self, limit: int) -> Sequence[tuple[IssuerID, int]]:
+        """Certificates that have no event near the time in their serial: candidates for those that have none at all."""
+        ...
+
+    async def revocation_of(self, serial: int) -> Sequence[RevocationTrace]:
+        """The revocations of a serial, of whatever issuer."""
+        ...
+
+    async def revocation_traces(self, after: tuple[IssuerID, int] | None, limit: int) -> Sequence[RevocationTrace]:
+        """All revocations, in one fixed order, behind `after`."""
+        ...
+
+    async def certificate_end(self, serial: int) -> int | None:
+        """When the recorded certificate with this serial, of whatever issuer, expires (unix seconds)."""
+        ...
+
+
+class Leftovers(Struct, frozen=True):
+    """Whether there is anything that is kept no longer: of spent tokens, of receipts, of events."""
+
+    tokens: bool
+    receipts: bool
+    events: bool
+
+
+class Retention(Protocol):
+    """What cleaning asks before it writes. Raises `Unavailable` when the store cannot answer."""
+
+    async def leftovers(self, *, tokens: int, receipts: int, events: int | None) -> Leftovers:
+        """What ended, or is, before these times (unix seconds); None: nobody asks."""
+        ...
+
+
+class Archive(Inventory, LogArchive, Retention, Protocol):
+    """The other reading half, for operators: it may be slow, and no request of a stranger asks it."""
+
+
 class Notary(Protocol):
     """The one process that holds the keys and writes."""
 
@@ -316,6 +650,13 @@ class Notary(Protocol):
 
     async def sign_crl(self, issuer: IssuerID, tbs: bytes) -> bytes:
         """The DER of the CertificateList whose TBSCertList is `tbs`; the caller commits it (`PutCRL`)."""
+        ...
+
+    async def sign_head(self, issuer: IssuerID, text: bytes) -> bytes:
+        """The signature over the head of the log's tree (core/tree_head.py), which has this size and root already.
+
+        Empty while a costly key rests from the last one.
+        """
         ...
 
     async def health(self) -> StoreHealth:

@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from provisor.config.ca_json import CAConfig
 from provisor.config.load import Fault, load_config
+from provisor.config.tracing import check_tracing
 from provisor.core.claims import BUILT_IN, merge
 from provisor.core.durations import format_go_time
 from provisor.core.keys import PasswordNeeded, WrongPassword, spki_der
@@ -31,7 +32,8 @@ from provisor.errors import BadKey, ConfigError, Forbidden, Malformed
 from provisor.kms.base import Signer
 from provisor.kms.registry import open_key_manager
 from provisor.provisioners.registry import Registry, build_registry
-from provisor.storage.locate import locate
+from provisor.storage.locate import locate_store
+from provisor.storage.postgresql.dsn import Target, without_password
 
 T = TypeVar("T")
 
@@ -52,7 +54,8 @@ class StartRefused(ConfigError):
 class Startup(Struct, frozen=True):
     """A configuration that may be served.
 
-    `original` is ca.json, `source` the same without its password, `store` the SQLite file or None for memory.
+    `original` is ca.json, `source` the same without its password, `store` the SQLite file, the
+    PostgreSQL database, or None for memory.
     Certificates are DER. `warnings` do not stop the start.
     """
 
@@ -66,7 +69,7 @@ class Startup(Struct, frozen=True):
     issuer: Issuer
     signer: Signer
     registry: Registry
-    store: Path | None
+    store: Path | Target | None
     warnings: tuple[Fault, ...]
 
 
@@ -93,7 +96,8 @@ def load_startup(
     issuer = found.attempt("$.crt", lambda: make_issuer(chain, roots)) if chain else None
     signer = found.attempt("$.key", lambda: open_key(config, password))
     registry = found.attempt("$.authority.provisioners", lambda: _build_registry(config))
-    store = found.attempt("$.db", lambda: locate(config.db.type, config.db.data_source) if config.db else None)
+    store = found.attempt("$.db", lambda: locate_store(config.db, config.provisor.database) if config.db else None)
+    found.attempt("$.provisor.tracing", lambda: check_tracing(config.provisor.tracing, os.environ))
     if issuer and signer:
         found.attempt("$.key", lambda: _check_key(issuer, signer))
         found.attempt("$.dnsNames", lambda: _check_own_names(config, issuer))
@@ -250,7 +254,17 @@ def _disabled(registry: Registry) -> list[Fault]:
 
 
 def _without_password(document: object) -> bytes:
-    """ca.json as workers get it: they open no key."""
+    """ca.json as workers get it: they open no key and no database server."""
     if isinstance(document, dict):
-        document = {name: value for name, value in document.items() if name.lower() != "password"}
+        document = {name: _hidden(name, value) for name, value in document.items() if name.lower() != "password"}
     return msgspec.json.encode(document)
+
+
+def _hidden(name: str, value: object) -> object:
+    """A member without the password of a database server."""
+    if name.lower() != "db" or not isinstance(value, dict):
+        return value
+    kind = next((each for name, each in value.items() if name.lower() == "type"), "")
+    if str(kind).lower() != "postgresql":
+        return value
+    return {n: without_password(str(v)) if n.lower() == "datasource" else v for n, v in value.items()}

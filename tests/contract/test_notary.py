@@ -1,4 +1,4 @@
-"""What every notary promises: inline and over its socket, with the store in a file and in memory."""
+"""What every notary promises: inline and over its socket, with the store in a file, in memory and in PostgreSQL."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from provisor.ports import Entry, Epoch, Ledger, Notary, NotRevoked, Outcome, Pu
 from provisor.storage.base import StoreFailed
 from support.coroutines import finish
 from support.entries import entry, revocation, spend
-from support.notary_world import World, inline_client, open_store, socket_client
+from support.notary_world import World, inline_client, open_store, opened_store, socket_client
 from support.x509_lab import NOW, with_extension
 
 Scenario = Callable[[World, Notary, Ledger], Awaitable[None]]
@@ -34,10 +34,9 @@ Run = Callable[..., None]
 EACH = pytest.mark.parametrize("costly", [False, True], ids=["quick key", "costly key"])
 
 
-@pytest.fixture(params=["inline-file", "inline-memory", "socket-file", "socket-memory"])
+@pytest.fixture(params=[f"{form}-{kind}" for form in ("inline", "socket") for kind in ("file", "memory", "postgresql")])
 def run(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Run]:
     form, kind = request.param.split("-")
-    store = open_store(kind, tmp_path)
 
     def play(scenario: Scenario, *, costly: bool = False, limits: PoolLimits | None = None) -> None:
         async def on_stage() -> None:
@@ -48,8 +47,8 @@ def run(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Run]:
 
         asyncio.run(on_stage())
 
-    yield play
-    finish(store.close())
+    with opened_store(kind, tmp_path) as store:
+        yield play
 
 
 async def submit(notary: Notary, *entries: Entry) -> list[str]:
@@ -286,7 +285,7 @@ class TestBrokenKeys:
             assert [word(await request) for request in hanging] == ["unavailable"] * 3
             world.signer.may_go_on.set()
 
-        run(scenario, costly=True, limits=PoolLimits(threads=2, in_flight=3, deadline_seconds=0.1))
+        run(scenario, costly=True, limits=PoolLimits(in_flight=3, deadline_seconds=0.1))
 
 
 class TestBrokenStores:

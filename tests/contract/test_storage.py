@@ -1,10 +1,11 @@
-"""What every store promises, run on each: SQLite in a file and in memory."""
+"""What every store promises, run on each: SQLite in a file and in memory, PostgreSQL."""
 
 from __future__ import annotations
 
 import asyncio
 import random
 from collections.abc import Coroutine, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,10 +13,14 @@ import pytest
 from msgspec.structs import replace
 
 from provisor.ports import (
+    DropEvents,
+    DropExpired,
+    DropReceipts,
     DropSpentTokens,
     Entry,
     Epoch,
     FreshSerial,
+    IndexTerms,
     IssuerRecord,
     JobRecord,
     LeaseHeld,
@@ -32,6 +37,7 @@ from provisor.ports import (
     ToSign,
     Unspent,
     WakeJob,
+    Write,
 )
 from provisor.storage.base import CLOCK_TOLERANCE_SECONDS, SignedCertificate, Store
 from provisor.storage.sqlite import MEMORY, SQLiteStore, open_reader
@@ -48,17 +54,24 @@ from support.entries import (
     spending,
     to_sign,
 )
+from support.postgres_store import postgres_store
 
 T = TypeVar("T")
 SERIAL = 1 << 120
+DAY = 24 * 3600
 
 
 def ask(question: Coroutine[None, None, T]) -> T:
     return asyncio.run(question)
 
 
-@pytest.fixture(params=["file", "memory"])
+@pytest.fixture(params=["file", "memory", "postgresql"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    if request.param == "postgresql":
+        with postgres_store() as other:
+            assert commit(other, known_issuers())[0].committed
+            yield other
+        return
     opened = SQLiteStore.open(tmp_path / "db" / "provisor.db" if request.param == "file" else MEMORY)
     assert commit(opened, known_issuers())[0].committed
     yield opened
@@ -119,13 +132,38 @@ class TestTokens:
 
 
 class TestForgetting:
-    def test_only_expired_tokens_are_forgotten_oldest_first(self, store: Store, ledger: Ledger) -> None:
-        for key, expires in (("never", None), ("late", NOW + 500), ("old", NOW - 20), ("older", NOW - 30)):
-            commit(store, entry(spend(key, expires)))
-        commit(store, entry(DropSpentTokens(NOW, 1)))
-        assert [ask(ledger.is_spent(key)) for key in ("never", "late", "old", "older")] == [True, True, True, False]
-        commit(store, entry(DropSpentTokens(NOW, 100)))
-        assert [ask(ledger.is_spent(key)) for key in ("never", "late", "old")] == [True, True, False]
+    def test_a_day_is_forgotten_once_it_is_over_with_all_that_ended_on_it(self, store: Store, ledger: Ledger) -> None:
+        kept = {"never": None, "late": NOW + 500, "far": NOW + 300 * DAY, "further": 2**40}
+        gone = {"old": NOW - DAY, "older": NOW - 2 * DAY, "ancient": NOW - 300 * DAY, "oldest": 0}
+        for key, expires in (kept | gone).items():
+            assert statuses(commit(store, entry(spend(key, expires)))) == ["committed"]
+        for _ in range(3):
+            commit(store, entry(DropSpentTokens(NOW, 1000)))
+        assert [key for key in kept | gone if ask(ledger.is_spent(key))] == list(kept)
+
+    def test_a_large_day_is_forgotten_a_piece_at_a_time(self, store: Store, ledger: Ledger) -> None:
+        keys = [f"t{n}" for n in range(100)]
+        commit(store, *(entry(spend(key, NOW - DAY)) for key in keys))
+        left = [len(keys)]
+        while left[-1]:
+            commit(store, entry(DropSpentTokens(NOW, 30)))
+            left.append(sum(ask(ledger.is_spent(key)) for key in keys))
+        assert len(left) >= 4
+        assert all(0 < before - after <= 30 for before, after in pairwise(left))
+
+    @pytest.mark.parametrize("expires", [None, 0, NOW, NOW + 300, NOW + DAY, NOW - DAY, NOW + 400 * DAY])
+    def test_a_key_is_spent_once_whatever_a_token_says_of_its_end(
+        self, store: Store, ledger: Ledger, expires: int | None
+    ) -> None:
+        assert statuses(commit(store, entry(spend("t", NOW + 2 * DAY), guards=(Unspent("t"),)))) == ["committed"]
+        again = entry(spend("t", expires), guards=(Unspent("t"),))
+        assert statuses(commit(store, again, spending("u"))) == ["unspent", "committed"]
+        assert ask(ledger.is_spent("t"))
+
+    @pytest.mark.parametrize("expires", [None, 0, NOW + DAY, NOW + 400 * DAY])
+    def test_nor_twice_in_one_batch(self, store: Store, expires: int | None) -> None:
+        twice = (spending("t"), entry(spend("t", expires), guards=(Unspent("t"),)))
+        assert statuses(commit(store, *twice)) == ["committed", "unspent"]
 
     def test_nothing_is_forgotten_by_a_clock_that_was_set_back(self, store: Store, ledger: Ledger) -> None:
         commit(store, entry(spend("t", NOW - 100_000)))
@@ -143,6 +181,69 @@ class TestForgetting:
         commit(store, entry(spend("t", NOW - 10)))
         commit(store, entry(DropSpentTokens(NOW, -1)))
         assert ask(ledger.is_spent("t"))
+
+    def test_receipts_are_forgotten_an_hour_later_the_oldest_first(self, store: Store, ledger: Ledger) -> None:
+        housekeeping = [entry(PutMeta("m", str(n)), event=None) for n in range(3)]
+        commit(store, *housekeeping)
+        later = NOW + 3600 + 1
+        assert statuses(commit(store, entry(DropReceipts(NOW + 1, 9), event=None))) == ["rejected"]
+        for left in (2, 1, 0, 0):
+            assert statuses(commit(store, entry(DropReceipts(NOW + 1, 1)), now=later)) == ["committed"]
+            known = [ask(ledger.find_outcome(each.id)) is not None for each in housekeeping]
+            assert known == [n >= 3 - left for n in range(3)]
+
+    @pytest.mark.parametrize(
+        "write", [DropReceipts(0, 9), DropEvents(0, 9), DropExpired(ISSUER, 0, (), ()), DropSpentTokens(0, 9)]
+    )
+    def test_nothing_at_all_is_forgotten_by_a_clock_that_was_set_back(self, store: Store, write: Write) -> None:
+        commit(store, entry(), now=NOW)
+        assert statuses(commit(store, entry(write), now=NOW - CLOCK_TOLERANCE_SECONDS - 1)) == ["rejected"]
+        assert statuses(commit(store, entry(write), now=NOW)) == ["committed"]
+
+
+class TestExpired:
+    LONG_AFTER = NOW + 3600 + 2 * DAY
+
+    def drop(self, store: Store, *certificates: tuple[int, int], before: int = NOW + 3600 + DAY) -> list[str]:
+        write = DropExpired(ISSUER, before, certificates, ())
+        return statuses(commit(store, entry(write), now=self.LONG_AFTER))
+
+    def test_its_line_stays_and_its_serial_is_never_used_again(self, store: Store, ledger: Ledger) -> None:
+        first = issue(SERIAL, sign=to_sign(SERIAL, predecessor=7, lineage=5))
+        commit(store, first)
+        assert self.drop(store, (SERIAL, 2)) == ["committed"]
+        record = ask(ledger.find_certificate(ISSUER, SERIAL))
+        assert record is not None
+        assert (record.lineage, record.predecessor, record.not_after) == (5, 7, NOW + 3600)
+        assert (record.provisioner_id, record.provisioner_name, record.provisioner_kind) == ("jwk/ci", "ci", "JWK")
+        assert record.der == b""
+        assert statuses(commit(store, issue(SERIAL), issue(SERIAL + 1))) == ["fresh-serial", "committed"]
+
+    def test_a_certificate_that_is_not_over_stays(self, store: Store, ledger: Ledger) -> None:
+        commit(store, issue(SERIAL))
+        assert self.drop(store, (SERIAL, 2), before=NOW + 3600) == ["committed"]
+        record = ask(ledger.find_certificate(ISSUER, SERIAL))
+        assert record is not None
+        assert record.der == f"der-{SERIAL}".encode()
+
+    def test_one_that_is_not_there_is_passed_over(self, store: Store) -> None:
+        commit(store, issue(SERIAL))
+        assert self.drop(store, (SERIAL + 1, 9), (SERIAL, 2)) == ["committed"]
+        assert self.drop(store, (SERIAL, 2)) == ["committed"]
+
+    def test_nobody_may_drop_what_ended_within_a_day(self, store: Store, ledger: Ledger) -> None:
+        commit(store, issue(SERIAL))
+        assert self.drop(store, (SERIAL, 2), before=self.LONG_AFTER - DAY + 1) == ["rejected"]
+
+    def test_an_unknown_issuer_is_rejected(self, store: Store) -> None:
+        write = DropExpired(b"\x09" * 32, NOW - DAY, (), ())
+        assert statuses(commit(store, entry(write))) == ["rejected"]
+
+    def test_its_terms_go_and_no_others(self, store: Store) -> None:
+        commit(store, issue(SERIAL), issue(SERIAL + 1))
+        commit(store, entry(IndexTerms(3, ((b"na", 2), (b"nb", 2), (b"na", 3)))))
+        write = DropExpired(ISSUER, NOW + 3601, ((SERIAL, 2),), ((b"na", 2), (b"nb", 2), (b"na", 3)))
+        commit(store, entry(write), now=self.LONG_AFTER)
 
 
 class TestCertificates:

@@ -236,7 +236,14 @@ class MemoryCA:
             started=self._started.timestamp(),
             store=None,
         )
-        return build_snapshot(bundle, self.notary, self.store.ledger, clock=self.clock, random=self.random)
+        return build_snapshot(
+            bundle,
+            self.notary,
+            self.store.ledger,
+            clock=self.clock,
+            random=self.random,
+            archive=self.store.archive,
+        )
 
     def reconfigure(self, document: Mapping[str, object], *, tell_workers: bool = True) -> None:
         """Another configuration under the next epoch, the books kept. Untold, the workers keep the old one."""
@@ -385,7 +392,7 @@ class MemoryCA:
             bytes(body)
             for (body,) in connection.execute("SELECT body FROM events WHERE body IS NOT NULL ORDER BY rowid")
         )
-        tokens = connection.execute("SELECT key, expires, outcome, digest FROM tokens").fetchall()
+        tokens = connection.execute("SELECT key, expires, outcome, digest FROM spent_tokens").fetchall()
         certificates = connection.execute("SELECT serial FROM certificates ORDER BY rowid")
         revocations = connection.execute("SELECT serial FROM revocations ORDER BY serial")
         return Books(

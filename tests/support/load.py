@@ -8,10 +8,10 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -21,12 +21,13 @@ from cryptography.x509.oid import NameOID
 
 from provisor.core.jose.jws import parse_token
 from provisor.storage.encoding import decode_serial
+from support.postgres import Database
 from support.server import Answer, RunningProvisor, exchange
 
 NOTHING_ISSUED: Final = "nothing was issued"
 OUTCOME_UNKNOWN: Final = "outcome unknown"
 
-_KEY: Final = ec.generate_private_key(ec.SECP256R1())
+KEY: Final = ec.generate_private_key(ec.SECP256R1())
 
 
 def make_request(name: str) -> str:
@@ -35,7 +36,7 @@ def make_request(name: str) -> str:
         x509.CertificateSigningRequestBuilder()
         .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
         .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-        .sign(_KEY, hashes.SHA256())
+        .sign(KEY, hashes.SHA256())
         .public_bytes(Encoding.PEM)
         .decode()
     )
@@ -148,15 +149,23 @@ def attempts(ca: RunningProvisor, label: str, count: int, provisioner: str = "te
 class Stored:
     """What the database holds, read the way an operator would: by its tables, from a connection that cannot write."""
 
-    def __init__(self, path: Path) -> None:
-        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
-            rows = connection.execute("SELECT serial, der FROM certificates").fetchall()
-            self.certificates = {decode_serial(serial): bytes(der) for serial, der in rows}
-            self.tokens = {bytes(key) for (key,) in connection.execute("SELECT key FROM tokens")}
-            self.events = [
-                (None if serial is None else decode_serial(serial), json.loads(body))
-                for serial, body in connection.execute("SELECT serial, body FROM events WHERE body IS NOT NULL")
-            ]
+    def __init__(self, place: Path | Database) -> None:
+        if isinstance(place, Database):
+            self._read(lambda table, columns: place.query(f"SELECT {columns} FROM provisor.{table}"))
+        else:
+            with closing(sqlite3.connect(f"{place.as_uri()}?mode=ro", uri=True)) as connection:
+                tables = {"tokens": "spent_tokens"}
+                self._read(
+                    lambda table, columns: connection.execute(f"SELECT {columns} FROM {tables.get(table, table)}")
+                )
+
+    def _read(self, select: Callable[[str, str], Iterable[Sequence[Any]]]) -> None:
+        self.certificates = {decode_serial(serial): bytes(der) for serial, der in select("certificates", "serial, der")}
+        self.tokens = {bytes(key) for (key,) in select("tokens", "key")}
+        self.events = [
+            (None if serial is None else decode_serial(serial), json.loads(body))
+            for serial, body in select("events", "serial, body")
+        ]
         self._granted: dict[str, list[int | None]] = {}
         for serial, event in self.events:
             if event["outcome"] == "granted":

@@ -7,8 +7,8 @@ import itertools
 import secrets
 import socket
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
 from pathlib import Path
 
@@ -43,6 +43,7 @@ from provisor.storage.base import Sign, Store, StoreFailed
 from provisor.storage.sqlite import MEMORY, SQLiteStore
 from support.coroutines import finish
 from support.entries import entry, spend, to_sign
+from support.postgres_store import postgres_store
 from support.x509_lab import NOW, Lab
 
 
@@ -52,6 +53,7 @@ class CountingSigner:
     def __init__(self, signer: SoftSigner, *, costly: bool = False) -> None:
         self._signer = signer
         self.costly = costly
+        self.concurrency = 2
         self.count = 0
         self.failing = False
         self.lying = False
@@ -215,6 +217,18 @@ async def socket_client(world: World, folder: Path) -> AsyncIterator[tuple[Notar
     client.close()
     await server.stop()
     world.inline.close()
+
+
+@contextmanager
+def opened_store(kind: str, folder: Path) -> Iterator[Store]:
+    """In memory, in a file, or in PostgreSQL; its coroutines do not wait."""
+    if kind == "postgresql":
+        with postgres_store() as other:
+            yield other
+        return
+    store = open_store(kind, folder)
+    yield store
+    finish(store.close())
 
 
 def open_store(kind: str, folder: Path) -> SQLiteStore:

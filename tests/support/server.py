@@ -27,6 +27,7 @@ from msgspec import Struct
 from provisor.client.tokens import TokenRequest, Window, make_token
 from provisor.core.jose.jwk import jwk_members, make_jwk
 from support.peers import ThrowawayPKI
+from support.postgres import Database
 
 PATIENCE: Final = 20.0
 """Seconds after which a test gives up waiting."""
@@ -79,7 +80,7 @@ class RunningProvisor:
         self.config_file = folder / "ca.json"
         self.log_file = folder / "log"
         self.pidfile = folder / "pid"
-        self.store = folder / "db" / "provisor.db"
+        self.store: Path | Database = folder / "db" / "provisor.db"
         # A socket's path is short, a test's folder may be long.
         self.runtime = Path(tempfile.mkdtemp(prefix="provisor-test-"))
         self.port = quiet_port()
@@ -252,7 +253,7 @@ class RunningProvisor:
 
     def connect(self, *, port: int = 0, timeout: float = PATIENCE) -> http.client.HTTPSConnection:
         """A connection, opened at the first request."""
-        return http.client.HTTPSConnection("localhost", port or self.port, timeout=timeout, context=self._context())
+        return http.client.HTTPSConnection("localhost", port or self.port, timeout=timeout, context=self.context())
 
     def get(self, path: str, **headers: str) -> Answer:
         """One request on a connection of its own. Raises `OSError` or `HTTPException` without an answer."""
@@ -269,7 +270,7 @@ class RunningProvisor:
         finally:
             connection.close()
 
-    def _context(self) -> ssl.SSLContext:
+    def context(self) -> ssl.SSLContext:
         return ssl.create_default_context(cadata=self.pki.root_pem.decode())
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
+from collections.abc import Callable
 from typing import Protocol
 
 import uvloop
@@ -13,10 +14,11 @@ from provisor.server.control import ChildControl, Failed
 
 
 def main(arguments: list[str]) -> int:
-    """One role until its end; the exit status. The control socket is taken over before anything else."""
+    """One role until its end; the exit status. The supervisor says what to do while, or after, this imports."""
     role, _, descriptor = arguments
+    make = _role(role)
     control = ChildControl.inherit(int(descriptor))
-    process = _process(role, control)
+    process = make(control)
     gc.freeze()
     return uvloop.run(_run(process, control))
 
@@ -34,21 +36,21 @@ class _Process(Protocol):
     async def run(self) -> int: ...
 
 
-def _process(role: str, control: ChildControl) -> _Process:
+def _role(role: str) -> Callable[[ChildControl], _Process]:
     """Imports only what the role needs: no parser of strangers' input is in the notary's memory without use."""
     match role:
         case "notary":
             from provisor.app.notary import NotaryProcess
 
-            return NotaryProcess(control)
+            return NotaryProcess
         case "worker":
             from provisor.app.worker import Worker
 
-            return Worker(control)
+            return Worker
         case "jobs":
             from provisor.app.jobs_process import JobsProcess
 
-            return JobsProcess(control)
+            return JobsProcess
         case _:
             raise SystemExit(f"unknown role {role}")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 
 import msgspec
 from msgspec import Struct
@@ -17,9 +18,12 @@ from provisor.config.load import load_config
 from provisor.core.claims import BUILT_IN, merge
 from provisor.core.x509.certificate import parse_certificate
 from provisor.core.x509.issuer import make_issuer
-from provisor.ports import Ledger, Notary
+from provisor.ports import Archive, Ledger, Notary
 from provisor.provisioners.registry import build_registry
 from provisor.startup import Startup
+
+ACCEPTED = "accepted.json"
+"""In the runtime directory: the configuration in force as it was read, for the notary's successor."""
 
 
 class Bundle(Struct, frozen=True):
@@ -38,9 +42,17 @@ class Bundle(Struct, frozen=True):
     retiring: tuple[bytes, ...]
     started: float
     store: str | None
+    tokens_not_before: int = 0
 
 
-def bundle_of(startup: Startup, epoch: int, started: datetime, retiring: tuple[bytes, ...] = ()) -> Bundle:
+def bundle_of(
+    startup: Startup,
+    epoch: int,
+    started: datetime,
+    retiring: tuple[bytes, ...] = (),
+    *,
+    tokens_not_before: int = 0,
+) -> Bundle:
     return Bundle(
         epoch=epoch,
         path=startup.path,
@@ -50,7 +62,8 @@ def bundle_of(startup: Startup, epoch: int, started: datetime, retiring: tuple[b
         federated=startup.federated,
         retiring=retiring,
         started=started.timestamp(),
-        store=str(startup.store) if startup.store else None,
+        tokens_not_before=tokens_not_before,
+        store=str(startup.store) if isinstance(startup.store, Path) else None,
     )
 
 
@@ -69,6 +82,7 @@ def build_snapshot(
     *,
     clock: Callable[[], datetime] = utc_now,
     random: Callable[[int], bytes] = os.urandom,
+    archive: Archive | None = None,
 ) -> Snapshot:
     """The authority of this epoch. The bytes were checked by the notary: a fault here is a bug."""
     config = load_config(bundle.source, where=bundle.path).config
@@ -86,4 +100,6 @@ def build_snapshot(
         clock=clock,
         random=random,
         started=datetime.fromtimestamp(bundle.started, UTC),
+        archive=archive,
+        tokens_not_before=bundle.tokens_not_before,
     )

@@ -18,8 +18,11 @@ from types import TracebackType
 from typing import Self, final
 
 from provisor.app.bundle import build_snapshot, bundle_of, utc_now
+from provisor.app.configuration import configuration_digest
 from provisor.app.jobs import JobRunner, schedule_first
 from provisor.app.rules import gate_rules
+from provisor.app.stores import open_store
+from provisor.app.tracing import Tracing
 from provisor.authority.snapshot import Snapshot
 from provisor.core.secret import Secret
 from provisor.notary.inline import InlineNotary
@@ -29,7 +32,6 @@ from provisor.server.application import Application, Authority
 from provisor.server.context import Context
 from provisor.server.observer import Observer
 from provisor.startup import Startup, load_startup
-from provisor.storage.sqlite import MEMORY, SQLiteStore
 
 
 @final
@@ -57,15 +59,27 @@ class InlineCA:
     async def _start(self) -> None:
         """Open the store and install the key. Raises `ConfigError`, `Unavailable`."""
         startup = self._startup
-        self.store = SQLiteStore.open(startup.store or MEMORY)
+        self.store, _, _ = await open_store(startup.store, migrate=startup.config.provisor.database.migrate)
         self.notary = InlineNotary(NotaryCore(self.store, clock=self._clock, random=self._random))
         signing = SigningIssuer(startup.issuer, startup.signer)
-        epoch = await self.notary.install({startup.issuer.id: signing}, gate_rules(startup.config))
+        epoch = await self.notary.install(
+            {startup.issuer.id: signing}, gate_rules(startup.config), configuration=configuration_digest(startup)
+        )
         retiring = tuple(record.certificate for record in await self.store.issuers() if record.state == "retiring")
-        bundle = bundle_of(startup, epoch, self._clock(), retiring)
-        snapshot = build_snapshot(bundle, self.notary, self.store.ledger, clock=self._clock, random=self._random)
+        not_before = (await self.store.health()).tokens_not_before
+        bundle = bundle_of(startup, epoch, self._clock(), retiring, tokens_not_before=not_before)
+        snapshot = build_snapshot(
+            bundle,
+            self.notary,
+            self.store.ledger,
+            clock=self._clock,
+            random=self._random,
+            archive=self.store.archive,
+        )
         self.authority = Authority(snapshot)
         self.observer.reconfigure(snapshot)
+        self._tracing = Tracing(self.observer)
+        self._tracing.take_over(startup.config.provisor.tracing)
         self.context = Context(startup.config.provisor.limits, self.observer)
         self.application = Application(self.authority, self.context)
         self.jobs = JobRunner(lambda: self.authority.current, self.observer.note)
@@ -87,6 +101,7 @@ class InlineCA:
         self._task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._task
+        await self._tracing.close()
         await self.notary.drain()
         self.notary.close()
         await self.store.close()

@@ -1,4 +1,4 @@
-"""Leased background work: the revocation list, and forgetting tokens that are long over.
+"""Background work: the revocation list, the order of the audit log, the inventory's index, and forgetting.
 
 Every process that runs jobs may try; the fence of a job decides who does it.
 """
@@ -6,30 +6,30 @@ Every process that runs jobs may try; the fence of a job decides who does it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from time import perf_counter
 from typing import Final, final
 
+from provisor.app.retention import CLEANING_JOB, clean, cleaning_due
 from provisor.authority.lists import CRL_JOB, crl_due, refresh_crl
+from provisor.authority.log import LOG_JOB, Sequencer, log_due
+from provisor.authority.projector import Projector
 from provisor.authority.snapshot import Snapshot
 from provisor.errors import Unavailable
-from provisor.ports import DropSpentTokens, Entry, JobRecord, LeaseHeld, ScheduleJob, TakeLease, WakeJob, Write
+from provisor.ports import Entry, JobRecord, LeaseHeld, ScheduleJob, Write
+from provisor.server.metrics import Metrics
 
 PAUSE_SECONDS: Final = 0.1
 """Between two looks for due jobs: how late a revocation reaches the list, beside the list's own pace."""
 
 _ASLEEP: Final = 10 * 365 * 24 * 3600
 
-_CLEANING_JOB: Final = "forget-tokens"
-_CLEANING_KEY: Final = "tokens"
-_CLEANING_PERIOD: Final = 600
-_CLEANING_LEASE: Final = 60
-_CLEANING_BATCH: Final = 5000
-
 
 async def schedule_first(ca: Snapshot) -> None:
-    """Make due what every start begins with: a new list, and cleaning. Raises `Unavailable`."""
+    """Make due what every start begins with: a new list, cleaning, and the log. Raises `Unavailable`."""
     now = int(ca.clock().timestamp())
-    writes: tuple[Write, ...] = (WakeJob(_CLEANING_JOB, _CLEANING_KEY, now),)
+    writes: tuple[Write, ...] = (cleaning_due(now), log_due(now))
     if ca.config.crl.enabled:
         writes = (*writes, crl_due(ca.issuer.id, now))
     await ca.notary.submit(Entry(id=ca.generate_id(ca.clock()), writes=writes))
@@ -39,13 +39,20 @@ async def schedule_first(ca: Snapshot) -> None:
 class JobRunner:
     """Runs what is due, one job after the other. `report` hears of what failed; the job is tried again."""
 
-    def __init__(self, current: Callable[[], Snapshot], report: Callable[[str], None]) -> None:
+    def __init__(
+        self, current: Callable[[], Snapshot], report: Callable[[str], None], metrics: Metrics | None = None
+    ) -> None:
         self._current = current
         self._report = report
+        self._metrics = metrics or Metrics()
+        self._sequencer = Sequencer(report)
+        self._projector = Projector()
         self._handlers: dict[str, Callable[[Snapshot, JobRecord], Awaitable[object]]] = {
             CRL_JOB: _crl,
-            _CLEANING_JOB: _forget_tokens,
+            CLEANING_JOB: clean,
         }
+        for kind in self._handlers:
+            self._metrics.jobs_failed.inc(kind, by=0)
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -62,9 +69,25 @@ class JobRunner:
         ca = self._current()
         now = int(ca.clock().timestamp())
         for job in await ca.ledger.due_jobs(now):
+            if job.kind == LOG_JOB:
+                # Goes on under the lease that it has.
+                await self._sequencer.run(ca, job)
             handler = self._handlers.get(job.kind)
             if handler is not None and job.leased_until <= now:
-                await handler(ca, job)
+                with self._timed(job.kind):
+                    await handler(ca, job)
+        await self._projector.advance(ca)
+
+    @contextmanager
+    def _timed(self, kind: str) -> Iterator[None]:
+        """Tells the metrics of a run, and whether it failed."""
+        began = perf_counter()
+        try:
+            yield
+        except Exception:
+            self._metrics.jobs_failed.inc(kind)
+            raise
+        self._metrics.job_seconds.observe(perf_counter() - began, kind)
 
 
 async def _crl(ca: Snapshot, job: JobRecord) -> None:
@@ -83,16 +106,3 @@ async def _put_to_sleep(ca: Snapshot, job: JobRecord) -> None:
     writes = (ScheduleJob(job.kind, job.key, int(moment.timestamp()) + _ASLEEP),)
     guards = (LeaseHeld(job.kind, job.key, job.fence),)
     await ca.notary.submit(Entry(id=ca.generate_id(moment), guards=guards, writes=writes))
-
-
-async def _forget_tokens(ca: Snapshot, job: JobRecord) -> None:
-    """Spent tokens whose own end lies behind them; the store refuses while its clock is in doubt."""
-    moment = ca.clock()
-    now = int(moment.timestamp())
-    guards = (LeaseHeld(job.kind, job.key, job.fence),)
-    lease = TakeLease(job.kind, job.key, now + _CLEANING_LEASE)
-    if not (await ca.notary.submit(Entry(id=ca.generate_id(moment), guards=guards, writes=(lease,)))).committed:
-        return
-    writes = (DropSpentTokens(now, _CLEANING_BATCH), ScheduleJob(job.kind, job.key, now + _CLEANING_PERIOD))
-    fenced = (LeaseHeld(job.kind, job.key, job.fence + 1),)
-    await ca.notary.submit(Entry(id=ca.generate_id(moment), guards=fenced, writes=writes))

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import os
 from datetime import timedelta
 from pathlib import Path
-from typing import final
+from typing import Final, final
 
 import msgspec
 
 from provisor import __version__
-from provisor.app.bundle import bundle_of, encode_bundle, utc_now
+from provisor.app.bundle import ACCEPTED, bundle_of, encode_bundle, utc_now
+from provisor.app.configuration import configuration_digest
 from provisor.app.hints import first_certificate
 from provisor.app.identity import make_identity
 from provisor.app.rules import gate_rules
+from provisor.app.stores import Replicas, open_store
 from provisor.app.tasks import Ended, run_together
 from provisor.app.timing import TimedSigner, TimedStore
 from provisor.app.urls import server_url
 from provisor.config.ca_json import CAConfig
 from provisor.config.load import Fault
 from provisor.core.secret import Secret
-from provisor.errors import ProvisorError, Unavailable
+from provisor.errors import ConfigError, ProvisorError, Unavailable
 from provisor.notary.inline import InlineNotary
 from provisor.notary.keyring import SigningIssuer
 from provisor.notary.notary import NotaryCore
@@ -35,6 +38,7 @@ from provisor.server.control import (
     Draining,
     Failed,
     ListenerSpec,
+    Overtaken,
     Prepare,
     Prepared,
     Ready,
@@ -44,7 +48,8 @@ from provisor.server.control import (
 )
 from provisor.server.metrics import Metrics, SnapshotFile
 from provisor.startup import StartRefused, Startup, load_startup
-from provisor.storage.sqlite import MEMORY, SQLiteStore
+
+_FOLLOW_SECONDS: Final = 3.0
 
 _encode_identity = msgspec.msgpack.Encoder().encode
 
@@ -64,14 +69,20 @@ class NotaryProcess:
         self._started = utc_now()
         self._past_epoch = control.start.epoch
         self._prepared: Startup | None = None
-        self._accepted = Path(control.start.runtime) / "accepted.json"
+        self._accepted = Path(control.start.runtime) / ACCEPTED
+        self._replicas: Replicas | None = None
+        self._overheard = asyncio.Event()
+        self._installing = asyncio.Lock()
+        self._superseded = False
 
     async def run(self) -> int:
         """Start, say so, and serve; the exit status."""
         try:
             self._startup = self._load()
-            is_new = self._startup.store is not None and not self._startup.store.exists()
-            store = SQLiteStore.open(self._startup.store or MEMORY)
+            place = self._startup.store
+            is_new = isinstance(place, Path) and not place.exists()
+            migrate = self._startup.config.provisor.database.migrate
+            store, self._replicas, warnings = await open_store(place, migrate=migrate, heard=self._overheard.set)
         except (ProvisorError, OSError) as error:
             self._control.send(Failed(faults=describe(error)))
             return 2
@@ -83,9 +94,11 @@ class NotaryProcess:
             await self._begin_in_memory()
         SnapshotFile(self._metrics, Path(self._start.runtime), "notary", asyncio.get_running_loop())
         try:
+            await self._check_superseded()
             await self._install(self._startup)
         except ProvisorError as error:
             self._control.send(Failed(faults=describe(error)))
+            await store.close()
             return 2
         server = LinkServer(self._notary, calls={"bundle": self._get_bundle, "identity": self._get_identity})
         await server.start(self._control.sockets[0])
@@ -95,6 +108,7 @@ class NotaryProcess:
                 epoch=self._epoch,
                 lines=(
                     *([_first_write(self._startup)] if is_new else []),
+                    *warnings,
                     *start_lines(self._startup, self._shown, quiet=bool(self._start.options.get("quiet"))),
                 ),
                 notice=first_certificate(self._startup, self._path) if self._start.options.get("hints") else (),
@@ -103,7 +117,7 @@ class NotaryProcess:
             )
         )
         try:
-            return await run_together(self._obey())
+            return await run_together(self._obey(), *([self._follow()] if self._replicas else []))
         finally:
             await store.close()
 
@@ -132,14 +146,83 @@ class NotaryProcess:
         keyring = {startup.issuer.id: SigningIssuer(startup.issuer, signer)}
         identity = make_identity(startup, utc_now(), os.urandom)
         remembered = self._write_aside(startup)
-        self._epoch = await self._notary.install(keyring, gate_rules(startup.config), above=self._past_epoch)
+        # A store that only this host has gets a new epoch each time; replicas that agree share theirs.
+        digest = configuration_digest(startup) if self._replicas else ""
+        above = 0 if self._replicas else self._past_epoch
+        self._epoch = await self._notary.install(keyring, gate_rules(startup.config), above=above, configuration=digest)
+        if self._replicas:
+            await self._replicas.attend(digest)
+        self._digest, self._superseded = digest, False
         os.replace(remembered, self._accepted)
         self._identity = identity
         self._startup = startup
         self._retiring = tuple(
             record.certificate for record in await self._core.store.issuers() if record.state == "retiring"
         )
+        self._tokens_not_before = (await self._core.store.health()).tokens_not_before
         self._metrics.kms_signed.inc()
+
+    async def _check_superseded(self) -> None:
+        """A start does not undo what others have put in force since. Raises `ConfigError`, `Unavailable`."""
+        if self._replicas is None:
+            return
+        digest = configuration_digest(self._startup)
+        in_force = await self._core.store.health()
+        if digest == in_force.configuration or not await self._replicas.was_in_force(digest):
+            return
+        if not await self._replicas.is_attended(in_force.configuration):
+            return
+        if self._start.epoch:
+            # In place of a dead notary: the file may have what is in force by now.
+            with contextlib.suppress(ProvisorError):
+                self._startup = load_startup(
+                    self._path, self._password, utc_now(), strict=self._strict, shown=self._shown
+                )
+            if configuration_digest(self._startup) == in_force.configuration:
+                return
+        raise ConfigError(
+            self._shown,
+            f"the configuration of epoch {in_force.epoch} is in force elsewhere, and this one was superseded by it: "
+            "bring the file up to date; to go back to it, reload a replica that is running with it",
+        )
+
+    async def _follow(self) -> None:
+        """See what other replicas put in force: at once when they say so, and every few seconds."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_FOLLOW_SECONDS):
+                    await self._overheard.wait()
+            self._overheard.clear()
+            with contextlib.suppress(ProvisorError):
+                async with self._installing:
+                    await self._look_around()
+
+    async def _look_around(self) -> None:
+        state = await self._core.store.health()
+        if state.configuration == self._digest:
+            if state.epoch != self._epoch or self._superseded:
+                lines = (
+                    (f"Configuration of epoch {state.epoch} is in force, and it is ours",) if self._superseded else ()
+                )
+                self._epoch, self._superseded = state.epoch, False
+                self._core.resume()
+                self._control.send(Overtaken(state.epoch, lines))
+            return
+        text = f"configuration of epoch {state.epoch} is in force elsewhere: this replica's ca.json differs"
+        lines = () if self._superseded else (text,)
+        self._superseded = True
+        self._core.suspend(text)
+        reload = self._has_file_of(state.configuration)
+        if lines or reload:
+            self._control.send(Overtaken(self._epoch, lines, reload=reload))
+
+    def _has_file_of(self, configuration: str) -> bool:
+        """Whether the file says by now what is in force."""
+        try:
+            startup = load_startup(self._path, self._password, utc_now(), strict=self._strict, shown=self._shown)
+        except (ProvisorError, OSError):
+            return False
+        return configuration_digest(startup) == configuration
 
     def _write_aside(self, startup: Startup) -> Path:
         """What a successor is to find once it is accepted, where only this user reads: ca.json may change under us.
@@ -156,7 +239,16 @@ class NotaryProcess:
         return path
 
     async def _get_bundle(self, payload: bytes) -> bytes:
-        return encode_bundle(bundle_of(self._startup, self._epoch, self._started, self._retiring))
+        self._overheard.set()  # who asks may have been overtaken
+        return encode_bundle(
+            bundle_of(
+                self._startup,
+                self._epoch,
+                self._started,
+                self._retiring,
+                tokens_not_before=self._tokens_not_before,
+            )
+        )
 
     async def _get_identity(self, payload: bytes) -> bytes:
         """The CA's own certificate; a new one when the present one is due."""
@@ -205,7 +297,8 @@ class NotaryProcess:
             return
         try:
             self._started = utc_now()
-            await self._install(prepared)
+            async with self._installing:
+                await self._install(prepared)
         except Unavailable as error:
             self._control.send(Refused(reason="invalid", faults=(error.detail,)))
             return

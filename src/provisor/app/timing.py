@@ -33,6 +33,10 @@ class TimedSigner:
     def costly(self) -> bool:
         return self._signer.costly
 
+    @property
+    def concurrency(self) -> int:
+        return self._signer.concurrency
+
     def sign(self, data: bytes, signature_algorithm: bytes) -> bytes:
         began = perf_counter()
         try:

@@ -13,6 +13,7 @@ from provisor.app.bundle import Bundle, build_snapshot, decode_bundle
 from provisor.app.child import Child
 from provisor.app.identity import TLSIdentity
 from provisor.app.tasks import run_together
+from provisor.app.tracing import Tracing
 from provisor.authority.snapshot import Snapshot
 from provisor.errors import Unavailable
 from provisor.notary.link import LinkNotary
@@ -74,6 +75,8 @@ class Worker:
         self._authority = Authority(snapshot, self._refresh)
         self.observer = open_observer(self._start, f"worker-{self._start.index}")
         self.observer.reconfigure(snapshot)
+        self._tracing = Tracing(self.observer)
+        self._tracing.take_over(snapshot.config.provisor.tracing)
         self._context = Context(snapshot.config.provisor.limits, self.observer)
         limits = ConnectionLimits.of(snapshot.config.provisor.limits)
         raise_file_limit(limits.connections + 256)
@@ -85,6 +88,7 @@ class Worker:
         return await run_together(child.obey(), self._keep_identity())
 
     def _leaf(self) -> ServerLeaf:
+        self.observer.metrics.leaf_expiry.set(self._identity.not_after, str(self._start.index))
         return ServerLeaf(self._identity.chain, self._identity.key)
 
     def make_listener(self, spec: ListenerSpec, sock: socket.socket) -> Listener:
@@ -102,17 +106,21 @@ class Worker:
             await self._take_over(await fetch_bundle(self._notary))
 
     async def _take_over(self, bundle: Bundle) -> None:
-        if bundle.epoch <= self._authority.current.epoch:
+        current = self._authority.current
+        same = (bundle.epoch, bundle.started) == (current.epoch, current.started.timestamp())
+        if same or bundle.epoch < current.epoch:
             return
         self._identity = await fetch_identity(self._notary)
         snapshot = build_snapshot(bundle, self._notary, self._ledger)
         self._endpoint.replace(options=snapshot.config.tls, leaf=self._leaf(), clients=_clients(snapshot))
         self._context.limits = snapshot.config.provisor.limits
         self.observer.reconfigure(snapshot)
+        self._tracing.take_over(snapshot.config.provisor.tracing)
         self._authority.replace(snapshot)
 
     async def finish(self) -> None:
         await self._connections.drain()
+        await self._tracing.close()
 
     async def _keep_identity(self) -> None:
         """Have the CA's own certificate renewed in time; the notary decides which one is in force."""

@@ -37,12 +37,13 @@ class Asked(Struct, frozen=True, omit_defaults=True):
 
 
 class Given(Struct, frozen=True, omit_defaults=True):
-    """What was signed or recorded."""
+    """What was signed or recorded. `key` and `tbs` are SHA-256 in hex, of the SubjectPublicKeyInfo and the whole."""
 
     serial: str = ""
     names: Sequence[str] = ()
     not_before: str = ""
     not_after: str = ""
+    key: str = ""
     tbs: str = ""
     predecessor: str = ""
 
@@ -88,13 +89,14 @@ class Trail:
     """What is known of a request while it walks the numbered steps of docs/issuance.md.
 
     `now` is read once, so all checks of a request agree. `use` is set when a token was verified: from
-    then on every answer spends it. `who` is set when the caller is proven. `timer` gives seconds.
+    then on every answer spends it. `who` is set when the caller is proven. `timer` gives seconds; `entered`
+    is its reading when the present step began, or the last one ended.
     """
 
     __slots__ = (
-        "_entered",
         "asked",
         "digest",
+        "entered",
         "given",
         "now",
         "operation",
@@ -131,21 +133,21 @@ class Trail:
         self.who: Identity | None = None
         self.asked: Asked | None = None
         self.given: Given | None = None
-        self._entered = timer()
+        self.entered = timer()
 
     def enter(self, step: int) -> None:
         """Begin a numbered step; the one before it ends."""
         moment = self.timer()
         if self.step:
-            self.seconds.append((self.step, moment - self._entered))
-        self._entered = moment
+            self.seconds.append((self.step, moment - self.entered))
+        self.entered = moment
         self.step = step
 
     def leave(self) -> None:
         """The last step ended."""
         if self.step:
-            self.seconds.append((self.step, self.timer() - self._entered))
-            self._entered = self.timer()
+            self.seconds.append((self.step, self.timer() - self.entered))
+            self.entered = self.timer()
 
     @property
     def authenticated(self) -> bool:

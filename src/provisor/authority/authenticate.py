@@ -17,7 +17,7 @@ from provisor.authority.snapshot import Snapshot
 from provisor.core.identity import Identity, Operation, ProvisionerRef, TokenUse
 from provisor.core.jose.audience import audiences_match
 from provisor.core.jose.jws import UnverifiedToken, parse_token, verify_signature
-from provisor.core.jose.jwt import TokenClaims, check_times, parse_claims, token_key
+from provisor.core.jose.jwt import LEEWAY_SECONDS, TokenClaims, check_times, parse_claims, token_key
 from provisor.core.keys import parse_public_spki
 from provisor.core.x509 import oids
 from provisor.core.x509.certificate import Certificate, parse_certificate
@@ -86,11 +86,21 @@ def _kid(token: UnverifiedToken) -> str:
 
 def _check_issued_since_start(ca: Snapshot, claims: TokenClaims) -> None:
     """Where spent tokens are forgotten at a restart, older tokens are refused instead (core-api 2.2, step 4)."""
-    if ca.config.authority.disable_issued_at_check:
-        return
-    forgetful = not ca.durable or ca.config.provisor.switches.refuse_tokens_before_start
-    if forgetful and claims.iat is not None and claims.iat < int(ca.started.timestamp()):
+    if ca.oldest_token is not None and claims.iat is not None and claims.iat < ca.oldest_token:
         raise TokenInvalid("token issued before the bootstrap of certificate authority")
+    _check_issued_since_restore(ca, claims)
+
+
+def _check_issued_since_restore(ca: Snapshot, claims: TokenClaims) -> None:
+    """What was spent behind a restored backup is unknown, so a token has to show that it is younger, whatever switches say.
+
+    One that does not tell when it was issued may tell from when on it is good: it was not taken more than the leeway before.
+    """
+    if not ca.tokens_not_before:
+        return
+    issued = claims.iat if claims.iat is not None or claims.nbf is None else claims.nbf - LEEWAY_SECONDS
+    if issued is None or issued < ca.tokens_not_before:
+        raise TokenInvalid("token issued before the database was restored from a backup, or not saying when")
 
 
 async def _check_unspent(ca: Snapshot, use: TokenUse) -> None:
@@ -106,13 +116,8 @@ async def authenticate_certificate(
     Its window is for the renewal rule to judge. `revoked_may` is for revocation itself, which answers
     that it has already happened. Raises `Unauthenticated` kinds.
     """
-    try:
-        leaf = parse_certificate(der)
-    except Malformed as error:
-        raise Unauthenticated(f"client certificate: {error.detail}") from error
-    issuer = find_issuer(leaf, tuple(ca.issuers.values()))
-    if issuer is None:
-        raise Unauthenticated("client certificate is not of an issuer of this authority")
+    client = ca.find_client(der)
+    leaf, issuer = client.leaf, client.issuer
     check_client_leaf(leaf, issuer, trail.now)
     trail.who = Identity(
         provisioner=_provisioner_ref(ca, leaf), method="mtls", subject=leaf.common_name, serial=leaf.serial
@@ -166,6 +171,7 @@ async def authenticate_renew_token(
         # step-ca: by token only a certificate of somebody is renewed.
         raise Unauthenticated("provisioner not found")
     _check_renew_claims(ca, claims, leaf, provisioner.ref.name, trail)
+    _check_issued_since_restore(ca, claims)
     use = TokenUse(token_key(token, claims), None if claims.exp is None else int(claims.exp))
     trail.use, trail.provisioner = use, provisioner.ref
     trail.who = Identity(

@@ -153,6 +153,7 @@ def describe_draft(checked: CheckedDraft, predecessor: int | None) -> Given:
         names=[name.value for name in draft.names[:LONGEST_LIST]],
         not_before=_second(draft.not_before),
         not_after=_second(draft.not_after),
+        key=hashlib.sha256(draft.spki).hexdigest(),
         tbs=hashlib.sha256(checked.tbs).hexdigest(),
         predecessor="" if predecessor is None else str(predecessor),
     )

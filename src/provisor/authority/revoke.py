@@ -34,7 +34,7 @@ async def revoke_by_token(ca: Snapshot, token: str, ask: RevokeAsk, trail: Trail
             raise Unauthenticated(f"{provisioner.ref.kind} provisioners do not revoke by token")
         provisioner.x509_revocation(who, ask.serial)
         issuer, expires = await _find_issuer(ca, ask.serial)
-        await _record(ca, ask, issuer, expires, provisioner.ref.id, trail)
+        await record_revocation(ca, ask, issuer, expires, provisioner.ref.id, trail)
 
 
 async def revoke_by_certificate(ca: Snapshot, client: bytes, ask: RevokeAsk, trail: Trail) -> None:
@@ -48,7 +48,7 @@ async def revoke_by_certificate(ca: Snapshot, client: bytes, ask: RevokeAsk, tra
             text = f'request serial number "{ask.serial}" and certificate serial number "{leaf.serial}" do not match'
             raise SubjectMismatch(text, public=text)
         provisioner_id = trail.who.provisioner.id if trail.who else ""
-        await _record(ca, ask, issuer.id, int(leaf.not_after.timestamp()), provisioner_id, trail)
+        await record_revocation(ca, ask, issuer.id, int(leaf.not_after.timestamp()), provisioner_id, trail)
 
 
 async def _find_issuer(ca: Snapshot, serial: int) -> tuple[IssuerID, int | None]:
@@ -60,9 +60,10 @@ async def _find_issuer(ca: Snapshot, serial: int) -> tuple[IssuerID, int | None]
     return ca.issuer.id, None
 
 
-async def _record(
+async def record_revocation(
     ca: Snapshot, ask: RevokeAsk, issuer: IssuerID, expires: int | None, provisioner_id: str, trail: Trail
 ) -> None:
+    """Step 8 of a revocation granted to `trail.who`. Raises `AlreadyRevoked`, `NotSupported`, `Unavailable`."""
     if not ca.durable:
         raise NotSupported("revocation needs a database: configure db in ca.json")
     trail.given = Given(serial=str(ask.serial))
@@ -77,7 +78,7 @@ async def _record(
             expires=expires,
             provisioner_id=provisioner_id,
             token_id=trail.use.key if trail.use else "",
-            mtls=trail.use is None,
+            mtls=trail.who is not None and trail.who.method == "mtls",
         ),
     )
     if ca.config.crl.generate_on_revoke:

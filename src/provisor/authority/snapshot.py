@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import lru_cache
 from typing import Final, final
 
 import msgspec
@@ -12,11 +13,16 @@ from msgspec import Struct
 
 from provisor.config.ca_json import CAConfig
 from provisor.core.identity import Operation
-from provisor.core.x509.certificate import Certificate
+from provisor.core.x509.certificate import Certificate, parse_certificate
+from provisor.core.x509.chain import find_issuer
 from provisor.core.x509.issuer import Issuer
 from provisor.core.x509.name import Subject
-from provisor.ports import IssuerID, Ledger, Notary
+from provisor.errors import Malformed, Unauthenticated
+from provisor.ports import Archive, IssuerID, Ledger, Notary
 from provisor.provisioners.registry import Registry
+
+_CLIENTS: Final = 1024
+"""Client certificates a process remembers of an epoch, some 5 kB each: those of connections that are kept alive."""
 
 LEGACY_AUDIENCE: Final = "step-certificate-authority"
 
@@ -55,12 +61,21 @@ def _bracketed(name: str) -> str:
         return name
 
 
+class Client(Struct, frozen=True):
+    """A certificate that was read, and the issuer of ours whose key signed it. Whether it still counts is not said."""
+
+    leaf: Certificate
+    issuer: Issuer
+
+
 @final
 class Snapshot:
     """One epoch of the authority. A request uses the one it began with.
 
     `issuers` are those whose certificates may be renewed (active or retiring); `issuer` signs.
-    `durable` says whether a database is configured: without one nothing can be revoked.
+    `durable` says whether a database is configured: without one nothing can be revoked. `archive` is there
+    where operators are answered and jobs run, unless the store is in another process's memory. Tokens issued before
+    `tokens_not_before` (unix seconds) were spent in a database that is lost, or were not: nobody knows.
     """
 
     def __init__(
@@ -78,6 +93,8 @@ class Snapshot:
         clock: Callable[[], datetime],
         random: Callable[[int], bytes],
         started: datetime,
+        archive: Archive | None = None,
+        tokens_not_before: int = 0,
     ) -> None:
         self.epoch = epoch
         self.config = config
@@ -88,15 +105,40 @@ class Snapshot:
         self.federated = federated
         self.notary = notary
         self.ledger = ledger
+        self.archive = archive
         self.clock = clock
         self.random = random
         self.started = started
+        self.tokens_not_before = tokens_not_before
         self.durable = config.db is not None
+        self.oldest_token = self._oldest_token()
         self.audiences = audiences_for(config.dns_names)
         self.backdate = config.authority.backdate
         self.subject_defaults = msgspec.convert(msgspec.structs.asdict(config.authority.template), Subject)
         self.trace_header = (config.logger.trace_header if config.logger else "").lower().encode() or b"x-smallstep-id"
         self.encoded: dict[str, tuple[bytes, bytes]] = {}
+        self.find_client = lru_cache(maxsize=_CLIENTS)(self._find_client)
+
+    def _oldest_token(self) -> int | None:
+        """No token issued before this is taken (unix seconds); None where every spent token is remembered."""
+        forgetful = not self.durable or self.config.provisor.switches.refuse_tokens_before_start
+        checked = forgetful and not self.config.authority.disable_issued_at_check
+        return int(self.started.timestamp()) if checked else None
+
+    def _find_client(self, der: bytes) -> Client:
+        """Read the certificate of a TLS client and verify who signed it. Raises `Unauthenticated` if none of ours did.
+
+        Callers use `find_client`, which remembers: of these bytes both are true for as long as the issuers
+        are these. Time, revocation and every rule are for the caller to look at, each time.
+        """
+        try:
+            leaf = parse_certificate(der)
+        except Malformed as error:
+            raise Unauthenticated(f"client certificate: {error.detail}") from error
+        issuer = find_issuer(leaf, tuple(self.issuers.values()))
+        if issuer is None:
+            raise Unauthenticated("client certificate is not of an issuer of this authority")
+        return Client(leaf, issuer)
 
     def generate_id(self, now: datetime) -> bytes:
         """16 octets: 48 bits of milliseconds, 80 random bits, so that newer ones sort behind older ones."""

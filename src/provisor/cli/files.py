@@ -9,6 +9,7 @@ import os
 import stat
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from provisor.cli import prompt
@@ -51,7 +52,14 @@ def read_password(path: str) -> bytes:
 
 
 def write_file(path: str | os.PathLike[str], content: bytes, mode: int = 0o600, *, force: bool | None = None) -> None:
-    """Write a file whole or not at all.
+    """As `write_parts`, of one part."""
+    write_parts(path, (content,), mode, force=force)
+
+
+def write_parts(
+    path: str | os.PathLike[str], parts: Iterable[bytes], mode: int = 0o600, *, force: bool | None = None
+) -> None:
+    """Write a file whole or not at all; what `parts` raises leaves the old one.
 
     A file that exists is replaced only with `force` or after the person at the terminal said yes, and keeps its
     mode; a new one gets `mode`. `force` is None in commands without the flag `--force`. Something that is not a
@@ -62,9 +70,10 @@ def write_file(path: str | os.PathLike[str], content: bytes, mode: int = 0o600, 
     target = Path(path)
     try:
         if present is not None and not stat.S_ISREG(present.st_mode):
-            target.write_bytes(content)
+            with target.open("wb") as file:
+                file.writelines(parts)
         else:
-            _replace(target, content, mode if present is None else stat.S_IMODE(present.st_mode))
+            _replace(target, parts, mode if present is None else stat.S_IMODE(present.st_mode))
     except OSError as error:
         raise CommandError(f"open {path}: {system_text(error)}") from error
 
@@ -90,14 +99,14 @@ def check_writable(path: str | os.PathLike[str], *, force: bool | None = None) -
     return present
 
 
-def _replace(target: Path, content: bytes, mode: int) -> None:
+def _replace(target: Path, parts: Iterable[bytes], mode: int) -> None:
     """Through a neighbour and a rename, so that a crash leaves the old file or the new one."""
     real = Path(os.path.realpath(target))  # a link keeps pointing at its file
     handle, name = tempfile.mkstemp(dir=real.parent, prefix=f".{real.name}.")
     neighbour = Path(name)
     try:
         with open(handle, "wb") as file:
-            file.write(content)
+            file.writelines(parts)
             os.fchmod(file.fileno(), mode)
             file.flush()
             os.fsync(file.fileno())

@@ -35,9 +35,23 @@ PROVISIONER = {
     "list": Entry("list the provisioners of a CA", "provisioner_list:list_provisioners"),
     "remove": Entry("remove a provisioner", "provisioner:remove"),
 }
+CERTIFICATES = {
+    "export": Entry("write the certificates that the CA issued into a file", "ca_certificates:export"),
+    "list": Entry("list the certificates that the CA issued", "ca_certificates:list_certificates"),
+    "show": Entry("show everything that is known of a certificate", "ca_certificates:show"),
+}
+AUDIT = {
+    "export": Entry("write the audit log for a second party", "ca_audit:export"),
+    "head": Entry("print the newest signed head of the audit log", "ca_audit:head"),
+    "list": Entry("list the events of the audit log", "ca_audit:list_events"),
+    "proof": Entry("prove that a certificate is in the audit log", "ca_audit:proof"),
+    "verify": Entry("verify that nothing in the audit log was changed", "ca_audit_verify:verify"),
+}
 CA = {
+    "audit": Entry("read and verify the audit log", tree=AUDIT),
     "bootstrap": Entry("configure this machine to use a CA", "trust:bootstrap"),
     "certificate": Entry("generate a new private key and certificate", "ca_certificate:certificate"),
+    "certificates": Entry("ask the server on this machine what it issued", tree=CERTIFICATES),
     "check": Entry("check the configuration of a CA", "ca_check:check"),
     "federation": Entry("get all the roots of the federation", "trust:federation"),
     "health": Entry("get the status of the CA", "trust:health"),
@@ -49,6 +63,7 @@ CA = {
     "root": Entry("download and check a root certificate", "trust:root"),
     "roots": Entry("download all the root certificates", "trust:roots"),
     "sign": Entry("sign a certificate signing request", "ca_certificate:sign"),
+    "status": Entry("show the state of the server on this machine", "ca_status:status"),
     "token": Entry("generate a one-time token", "ca_token:token"),
 }
 CERTIFICATE = {

@@ -158,11 +158,49 @@ class Limits(Struct, frozen=True, rename="camel"):
     token_bytes: int = 65_536
 
 
+class TracingSettings(Struct, frozen=True, rename="camel"):
+    """OpenTelemetry traces. `endpoint` is the base URL of an OTLP/HTTP receiver; empty: the environment names it.
+
+    Of requests that bring no sampled trace the share `sample_ratio` is traced; of those that do, at most
+    `asked_per_second` a worker, so that a stranger cannot have everything traced.
+    """
+
+    endpoint: str = ""
+    sample_ratio: float = 0.01
+    asked_per_second: int = 10
+    service_name: str = "provisor"
+
+
+class DatabaseSettings(Struct, frozen=True, rename="camel"):
+    """How a PostgreSQL database is used. `password_file` holds its password in the first line.
+
+    `statement_seconds` bounds every statement; a transaction that lies still for `pause_seconds` (its process was
+    stopped) is ended by the server. `migrate`: bring an older schema up to date at the start.
+    """
+
+    password_file: str = ""
+    statement_seconds: int = 8
+    pause_seconds: int = 4
+    migrate: bool = False
+
+
+class RetentionSettings(Struct, frozen=True, rename="camel"):
+    """How long what is over is kept; None: for ever.
+
+    `certificates` is counted from a certificate's end; its line, its end and its fingerprint stay. `events` is counted
+    from the event, which stays at least as long as its certificate; its hash stays in the audit log.
+    """
+
+    certificates: Duration | None = defaults.CERTIFICATES_KEPT
+    events: Duration | None = None
+
+
 class ProvisorSettings(Struct, frozen=True, rename="camel"):
     """The top-level object `provisor`, which the reference ignores.
 
     `workers` None: one a processor. `clock_tolerance_seconds`: how far the clock may be behind the
     latest time the store has seen. `max_certificate_duration`: the longest validity the signing gate lets pass.
+    `admin_socket`: path of the local administrator's socket; None: beside ca.json; empty: there is none.
     """
 
     workers: int | None = None
@@ -170,6 +208,10 @@ class ProvisorSettings(Struct, frozen=True, rename="camel"):
     limits: Limits = Limits()
     clock_tolerance_seconds: int = 120
     max_certificate_duration: Duration = defaults.MAX_CERTIFICATE_DURATION
+    admin_socket: str | None = None
+    tracing: TracingSettings | None = None
+    database: DatabaseSettings = DatabaseSettings()
+    retention: RetentionSettings = RetentionSettings()
 
 
 class CAConfig(Struct, frozen=True):

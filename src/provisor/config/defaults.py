@@ -58,3 +58,6 @@ SSH_ADD_USER_COMMAND: Final = "sudo useradd -m <principal>; nc -q0 localhost 22"
 
 MAX_CERTIFICATE_DURATION: Final = Duration(87600 * HOUR)
 """Ten years: no claim and no request gets more past the signing gate."""
+
+CERTIFICATES_KEPT: Final = Duration(90 * 24 * HOUR)
+"""How long the row of a certificate stays after its end."""

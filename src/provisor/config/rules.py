@@ -112,8 +112,8 @@ def _check_crl(config: CAConfig, top: Members) -> None:
         )
 
 
-BUILT_DB_TYPES: Final = frozenset(("badger", "badgerv1", "badgerv2", "bbolt", "sqlite"))
-"""All of them are kept in SQLite, in or beside the data source."""
+BUILT_DB_TYPES: Final = frozenset(("badger", "badgerv1", "badgerv2", "bbolt", "sqlite", "postgresql"))
+"""All but PostgreSQL are kept in SQLite, in or beside the data source."""
 
 
 def _check_start(config: CAConfig, top: Members) -> None:
@@ -139,8 +139,8 @@ def _check_db(config: CAConfig, top: Members) -> None:
         return
     kind = config.db.type
     pointer = f"{top.at('db')}.type"
-    if kind in ("mysql", "postgresql"):
-        top.faults.wrong(pointer, f"db.type {kind} {_LATER}; use sqlite")
+    if kind == "mysql":
+        top.faults.wrong(pointer, f"db.type {kind} {_LATER}; use sqlite or postgresql")
     else:
         top.faults.wrong(pointer, f"Error opening database of Type {kind}: {kind} database not supported")
 

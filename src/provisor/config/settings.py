@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from contextlib import suppress
+from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Struct
 
-from provisor.config.ca_json import Limits, ProvisorSettings, Switches
+from provisor.config.ca_json import (
+    DatabaseSettings,
+    Limits,
+    ProvisorSettings,
+    RetentionSettings,
+    Switches,
+    TracingSettings,
+)
 from provisor.config.members import Members, nearest, unknown_members
-from provisor.core.durations import Duration, DurationError, parse_duration
+from provisor.core.durations import HOUR, Duration, DurationError, parse_duration
 
 S = TypeVar("S", bound=Struct)
 
@@ -26,6 +35,10 @@ def read_settings(top: Members) -> ProvisorSettings:
         limits=_limits(_object(members, "limits")),
         clock_tolerance_seconds=_count(members, "clockToleranceSeconds", 120, least=0),
         max_certificate_duration=_longest(members),
+        admin_socket=_admin_socket(members),
+        tracing=_tracing(_object(members, "tracing")),
+        database=_database(_object(members, "database")),
+        retention=_retention(_object(members, "retention")),
     )
 
 
@@ -96,4 +109,126 @@ def _longest(members: Members) -> Duration:
     members.faults.wrong(
         members.at("maxCertificateDuration"), f"maxCertificateDuration is not a duration such as 87600h: {reason}"
     )
+    return default
+
+
+def _admin_socket(members: Members) -> str | None:
+    value = members.get("adminSocket")
+    if value is None or (isinstance(value, str) and "\x00" not in value):
+        return value
+    members.faults.wrong(members.at("adminSocket"), "adminSocket must be the path of a socket, or empty for none")
+    return None
+
+
+def _database(members: Members | None) -> DatabaseSettings:
+    default = DatabaseSettings()
+    if members is None:
+        return default
+    _refuse_unknown(members, DatabaseSettings)
+    path = members.get("passwordFile")
+    if path is not None and (not isinstance(path, str) or "\x00" in path):
+        members.faults.wrong(members.at("passwordFile"), "passwordFile must be the path of a file")
+        path = None
+    migrate = members.get("migrate")
+    if migrate is not None and not isinstance(migrate, bool):
+        members.faults.wrong(members.at("migrate"), "migrate must be true or false")
+        migrate = None
+    return DatabaseSettings(
+        password_file=path or "",
+        statement_seconds=_count(members, "statementSeconds", default.statement_seconds),
+        pause_seconds=_count(members, "pauseSeconds", default.pause_seconds),
+        migrate=bool(migrate),
+    )
+
+
+_LONGEST_SERVICE_NAME: Final = 255
+
+
+def _tracing(members: Members | None) -> TracingSettings | None:
+    if members is None:
+        return None
+    _refuse_unknown(members, TracingSettings)
+    default = TracingSettings()
+    return TracingSettings(
+        endpoint=_endpoint(members),
+        sample_ratio=_ratio(members, default.sample_ratio),
+        asked_per_second=_count(members, "askedPerSecond", default.asked_per_second, least=0),
+        service_name=_service_name(members, default.service_name),
+    )
+
+
+def _endpoint(members: Members) -> str:
+    """A secret has no place in it: the URL is shown in logs."""
+    value = members.get("endpoint")
+    if value is None:
+        return ""
+    reason = "endpoint must be a URL such as http://localhost:4318"
+    if isinstance(value, str):
+        with suppress(ValueError):
+            url = urlsplit(value)
+            if url.username is None and url.password is None:
+                plain = not (url.query or url.fragment) and value.isprintable() and " " not in value
+                if url.scheme in ("http", "https") and url.hostname and url.port != 0 and plain:
+                    return value.rstrip("/")
+            else:
+                reason = "endpoint must not hold a password: headers are set by OTEL_EXPORTER_OTLP_HEADERS"
+    members.faults.wrong(members.at("endpoint"), reason)
+    return ""
+
+
+def _ratio(members: Members, default: float) -> float:
+    value = members.get("sampleRatio")
+    if value is None:
+        return default
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1:
+        return float(value)
+    members.faults.wrong(members.at("sampleRatio"), "sampleRatio must be a number from 0 to 1")
+    return default
+
+
+def _service_name(members: Members, default: str) -> str:
+    value = members.get("serviceName")
+    if value is None:
+        return default
+    if isinstance(value, str) and value.isprintable() and 0 < len(value) <= _LONGEST_SERVICE_NAME:
+        return value
+    members.faults.wrong(
+        members.at("serviceName"), f"serviceName must be a text of 1 to {_LONGEST_SERVICE_NAME} printable characters"
+    )
+    return default
+
+
+_FOREVER: Final = "forever"
+_LEAST_KEPT: Final = Duration(24 * HOUR)
+
+
+def _retention(members: Members | None) -> RetentionSettings:
+    default = RetentionSettings()
+    if members is None:
+        return default
+    _refuse_unknown(members, RetentionSettings)
+    return RetentionSettings(
+        certificates=_kept(members, "certificates", default.certificates),
+        events=_kept(members, "events", default.events),
+    )
+
+
+def _kept(members: Members, name: str, default: Duration | None) -> Duration | None:
+    """A duration of a day at least. Zero is a fault: one may mean "at once" by it, another "for ever"."""
+    value = members.get(name)
+    if value is None:
+        return default
+    if value == _FOREVER:
+        return None
+    reason = "it is not a string"
+    if isinstance(value, str):
+        try:
+            duration = parse_duration(value)
+        except DurationError as error:
+            reason = str(error)
+        else:
+            if duration >= _LEAST_KEPT:
+                return duration
+            reason = "it must be at least 24h"
+    members.faults.wrong(members.at(name), f'{name} is not "{_FOREVER}" or a duration such as 2160h: {reason}')
     return default

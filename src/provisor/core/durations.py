@@ -32,6 +32,7 @@ _UNITS: Final = {
     "h": HOUR,
 }
 
+_TICK: Final = timedelta(microseconds=1)
 _EARLIEST: Final = datetime.min.replace(tzinfo=UTC)
 _LATEST: Final = datetime.max.replace(tzinfo=UTC)
 
@@ -157,7 +158,9 @@ def parse_rfc3339(text: str) -> datetime:
 
 def format_rfc3339(instant: datetime) -> str:
     """In UTC, with as many digits of a fraction as are needed."""
-    text = instant.astimezone(UTC).replace(tzinfo=None).isoformat()
+    if instant.tzinfo is not UTC:
+        instant = instant.astimezone(UTC)
+    text = instant.isoformat()[: -len("+00:00")]
     return (text.rstrip("0") if "." in text else text) + "Z"
 
 
@@ -168,7 +171,7 @@ def format_go_time(instant: datetime) -> str:
 
 def elapsed(start: datetime, end: datetime) -> Duration:
     """From `start` to `end`, at most what a `Duration` holds (about 292 years)."""
-    nanoseconds = (end - start) // timedelta(microseconds=1) * MICROSECOND
+    nanoseconds = (end - start) // _TICK * MICROSECOND
     return Duration(max(SHORTEST, min(LONGEST, nanoseconds)))
 
 

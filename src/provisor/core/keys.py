@@ -18,6 +18,10 @@ PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519Pri
 AnyPublicKey = PublicKeyTypes
 """Whatever a CSR or a certificate may hold, also what nothing here verifies with."""
 
+_P256 = bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d030107034200")
+_P256_SIZE = len(_P256) + 65
+"""The beginning of most keys: what follows are the bits of an uncompressed point, nothing else fits there."""
+
 _CURVES = {"secp224r1": "P-224", "secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}
 
 
@@ -87,6 +91,8 @@ def subject_key_id(spki: bytes) -> bytes:
 
     Raises `BadKey` if `spki` is not a SubjectPublicKeyInfo.
     """
+    if len(spki) == _P256_SIZE and spki.startswith(_P256):
+        return hashlib.sha1(spki[len(_P256) :], usedforsecurity=False).digest()
     body, end = _element(spki, 0, 0x30)
     _, after_algorithm = _element(spki, body, 0x30)
     bits, bits_end = _element(spki, after_algorithm, 0x03)

@@ -34,6 +34,10 @@ def classify_san(text: str) -> Name | None:
     """The name a string stands for, None for the empty string: an IP address, a URI, an email or a DNS name."""
     if not text:
         return None
+    if ":" not in text and text[0] not in "0123456789.":
+        return Name(
+            NameKind.EMAIL if "@" in text else NameKind.DNS, text
+        )  # neither an address nor a URI can be like it
     if address := parse_ip(text):
         return Name(NameKind.IP, address)
     if uri := canonical_uri(text):
@@ -44,6 +48,8 @@ def classify_san(text: str) -> Name | None:
 def classify_sans(texts: Iterable[str]) -> tuple[Name, ...]:
     """All names in the order dns, ip, email, uri; the order within a kind and duplicates are kept."""
     names = [name for text in texts if (name := classify_san(text))]
+    if len(names) == 1:
+        return (names[0],)
     return tuple(name for kind in NameKind for name in names if name.kind is kind)
 
 

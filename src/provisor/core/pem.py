@@ -26,6 +26,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from msgspec import Struct
 
+from provisor.core.der import INTEGER, OCTET_STRING, element, sequence
 from provisor.core.key_encryption import check_openssh, decrypt_cosign, decrypt_pkcs8, decrypt_rfc1423
 from provisor.core.keys import PasswordNeeded, PrivateKey, PublicKey, WrongPassword, parse_public_spki, spki_der
 from provisor.core.secret import Password, password_bytes
@@ -66,6 +67,21 @@ def parse_blocks(data: bytes) -> tuple[PEMBlock, ...]:
                     blocks.append(block)
             begin = None
     return tuple(blocks)
+
+
+def find_der(data: bytes, label: str) -> bytes | None:
+    """The octets of the first block, whatever its label; None if there is no block.
+
+    Data that is nothing but one block of `label`, with lines that end in a line feed, costs no search.
+    """
+    begin, end = f"-----BEGIN {label}-----\n".encode(), f"\n-----END {label}-----\n".encode()
+    if data.startswith(begin) and data.endswith(end):
+        try:
+            return binascii.a2b_base64(data[len(begin) : -len(end)].replace(b"\n", b""), strict_mode=True)
+        except binascii.Error:
+            pass  # it may still be text around a block, or several blocks
+    blocks = parse_blocks(data)
+    return blocks[0].der if blocks else None
 
 
 def encode_pem(label: str, der: bytes) -> str:
@@ -238,10 +254,10 @@ def _encrypt_pkcs8(der: bytes, password: bytes, random: Callable[[int], bytes], 
     encryptor = Cipher(algorithms.AES(key), modes.CBC(iv)).encryptor()
     ciphertext = encryptor.update(padder.update(der) + padder.finalize()) + encryptor.finalize()
     count = iterations.to_bytes(iterations.bit_length() // 8 + 1, "big")
-    prf = _sequence(_HMAC_SHA256, _NULL)
-    kdf = _sequence(_PBKDF2, _sequence(_tlv(0x04, salt), _tlv(0x02, count), prf))
-    scheme = _sequence(_AES256_CBC, _tlv(0x04, iv))
-    return _sequence(_sequence(_PBES2, _sequence(kdf, scheme)), _tlv(0x04, ciphertext))
+    prf = sequence(_HMAC_SHA256, _NULL)
+    kdf = sequence(_PBKDF2, sequence(element(OCTET_STRING, salt), element(INTEGER, count), prf))
+    scheme = sequence(_AES256_CBC, element(OCTET_STRING, iv))
+    return sequence(sequence(_PBES2, sequence(kdf, scheme)), element(OCTET_STRING, ciphertext))
 
 
 _PBES2 = bytes.fromhex("06092a864886f70d01050d")
@@ -249,16 +265,3 @@ _PBKDF2 = bytes.fromhex("06092a864886f70d01050c")
 _HMAC_SHA256 = bytes.fromhex("06082a864886f70d0209")
 _AES256_CBC = bytes.fromhex("060960864801650304012a")
 _NULL = b"\x05\x00"
-
-
-def _sequence(*elements: bytes) -> bytes:
-    return _tlv(0x30, b"".join(elements))
-
-
-def _tlv(tag: int, content: bytes) -> bytes:
-    """A DER element of less than 64 KiB."""
-    size = len(content)
-    if size < 0x80:
-        return bytes((tag, size)) + content
-    length = size.to_bytes((size.bit_length() + 7) // 8, "big")
-    return bytes((tag, 0x80 | len(length))) + length + content

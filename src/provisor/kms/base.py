@@ -24,6 +24,14 @@ class Signer(Protocol):
         """One signature takes long enough that it belongs in a pool of its own."""
         ...
 
+    @property
+    def concurrency(self) -> int:
+        """How many signatures of a costly key are worth having under way at once.
+
+        The cores, for one that is computed here; what the device or the service bears, for one that is waited for.
+        """
+        ...
+
     def sign(self, data: bytes, signature_algorithm: bytes) -> bytes:
         """The signature over `data`, as X.509 holds it: DER of r and s for ECDSA, octets otherwise.
 

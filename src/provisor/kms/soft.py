@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import final
 
@@ -65,7 +66,7 @@ _PREFERRED = {"P-384": ECDSA_SHA384, "P-521": ECDSA_SHA512}
 class SoftSigner:
     """A private key in memory. An RSA signature costs a hundred ECDSA ones, hence `costly`."""
 
-    __slots__ = ("_key", "costly", "public_key", "signature_algorithms")
+    __slots__ = ("_key", "concurrency", "costly", "public_key", "signature_algorithms")
 
     def __init__(self, key: PrivateKey) -> None:
         self._key = key
@@ -75,6 +76,7 @@ class SoftSigner:
         preferred = _PREFERRED.get(info.curve, able[0])
         self.signature_algorithms: tuple[bytes, ...] = tuple(sorted(able, key=lambda each: each != preferred))
         self.costly: bool = info.kind == "RSA"
+        self.concurrency: int = len(os.sched_getaffinity(0))
 
     def sign(self, data: bytes, signature_algorithm: bytes) -> bytes:
         """See `Signer.sign`."""

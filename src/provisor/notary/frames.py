@@ -40,6 +40,7 @@ class Kind(enum.IntEnum):
     SIGN_CRL = 3
     READ = 4
     CALL = 5
+    SIGN_HEAD = 6
     GREETING = 16
     ANSWER = 17
     FAULT = 18
@@ -51,6 +52,7 @@ MAX_BYTES: Final[Mapping[Kind, int]] = {
     Kind.SIGN_CRL: 128 * _MIB,
     Kind.READ: 512 * _KIB,
     Kind.CALL: 4 * _MIB,
+    Kind.SIGN_HEAD: 4 * _KIB,
     Kind.GREETING: _KIB,
     Kind.ANSWER: 192 * _MIB,
     Kind.FAULT: 64 * _KIB,
@@ -169,11 +171,13 @@ class FrameProtocol(asyncio.Protocol):
 
     def __init__(self) -> None:
         self._buffer = bytearray()
+        self._outgoing: list[bytes] = []
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # A uvloop transport is a transport without saying so.
         self._transport = cast(asyncio.Transport, transport)
+        self._loop = asyncio.get_running_loop()
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
@@ -194,13 +198,22 @@ class FrameProtocol(asyncio.Protocol):
         raise NotImplementedError
 
     def send(self, kind: Kind, request: int, body: bytes) -> None:
-        """To a connection that is gone: nothing."""
+        """To a connection that is gone: nothing. What is sent in one turn of the loop leaves in one write."""
         if self._transport is not None and not self._transport.is_closing():
-            self._transport.write(_HEADER.pack(len(body), kind, request) + body)
+            if not self._outgoing:
+                self._loop.call_soon(self.flush)
+            self._outgoing += (_HEADER.pack(len(body), kind, request), body)
+
+    def flush(self) -> None:
+        """Write what was sent, now."""
+        if self._outgoing and self._transport is not None:
+            outgoing, self._outgoing = self._outgoing, []
+            self._transport.write(b"".join(outgoing))
 
     def abort(self) -> None:
         """Close at once; nothing that arrived later is read."""
         self._buffer.clear()
+        self._outgoing.clear()
         if self._transport is not None:
             self._transport.abort()
 

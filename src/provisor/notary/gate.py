@@ -2,7 +2,7 @@
 
 A worker that a stranger has taken over can ask for anything; here it still gets no certificate of an
 authority, none without an audit event, none for a configuration that is gone, and no signature over
-anything but a certificate or a list of revoked ones.
+anything but a certificate, a list of revoked ones, or the head of the audit log that goes on from the last one.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from datetime import datetime, timedelta
 from cryptography import x509
 
 from provisor.core.durations import elapsed
+from provisor.core.tree_head import TreeHead, parse_head
 from provisor.core.x509.check import ParsedTBS, check_invariants
 from provisor.core.x509.crl import assemble_crl
 from provisor.core.x509.issuer import Issuer
-from provisor.errors import Forbidden
+from provisor.errors import Forbidden, Malformed
 from provisor.notary.keyring import ACTIVE, GateRules, SigningIssuer
 from provisor.ports import Entry, Epoch, NotRevoked, ToSign
 
@@ -82,3 +83,23 @@ def check_crl(tbs: bytes, issuer: Issuer, rules: GateRules, now: datetime) -> No
 
 def _is_known(value: x509.ExtensionType) -> bool:
     return isinstance(value, x509.IssuingDistributionPoint)
+
+
+def check_head(text: bytes, issuer: Issuer, authority: str, last: TreeHead | None, now: datetime) -> TreeHead:
+    """Raises `Forbidden` unless the text is a head of this authority's log, for now, and no other than the last.
+
+    `last` is the head that was signed before, if there was one: the log only grows.
+    """
+    try:
+        head = parse_head(text)
+    except Malformed as error:
+        raise Forbidden(error.detail) from error
+    if head.authority != authority:
+        raise Forbidden("head of another authority's log")
+    if head.issuer != issuer.id:
+        raise Forbidden("head that names another issuer")
+    if abs(head.at - now.timestamp()) > CLOCK_SKEW.total_seconds():
+        raise Forbidden("head of another time")
+    if last is not None and (head.size < last.size or (head.size == last.size and head.root != last.root)):
+        raise Forbidden(f"head of {head.size} events after one of {last.size}: the log would fork")
+    return head

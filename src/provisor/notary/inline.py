@@ -67,10 +67,10 @@ class InlineNotary:
         """Reading over the notary's own connection: the only way when the store is in memory."""
         return self._core.store.ledger
 
-    async def install(self, keyring: Keyring, rules: GateRules, *, above: int = 0) -> int:
+    async def install(self, keyring: Keyring, rules: GateRules, *, above: int = 0, configuration: str = "") -> int:
         """See `NotaryCore.install`. Signatures under way by keys that are gone are refused for their epoch."""
         async with self._committing:
-            epoch = await self._core.install(keyring, rules, above=above)
+            epoch = await self._core.install(keyring, rules, above=above, configuration=configuration)
         kept = {id(signing.signer) for signing in keyring.values()}
         for key in [key for key in self._pools if key not in kept]:
             self._pools.pop(key)[1].close()
@@ -120,6 +120,15 @@ class InlineNotary:
         if signing is None or not signing.signer.costly:
             return self._core.sign_list(issuer, tbs)
         return await self._pool(signing.signer).run(lambda: self._core.sign_list(issuer, tbs))
+
+    async def sign_head(self, issuer: IssuerID, text: bytes) -> bytes:
+        """See `Notary.sign_head`. Raises `Forbidden` for what is not the next head of the log."""
+        signing = self._core.admit_head(issuer, text)
+        if signing is None:
+            return b""
+        if not signing.signer.costly:
+            return self._core.sign_admitted_head(signing, text)
+        return await self._pool(signing.signer).run(lambda: self._core.sign_admitted_head(signing, text))
 
     async def health(self) -> StoreHealth:
         """See `NotaryCore.health`: the answer of who can write."""
@@ -212,7 +221,8 @@ class InlineNotary:
 
     def _pool(self, signer: Signer) -> SignerPool:
         if id(signer) not in self._pools:
-            self._pools[id(signer)] = signer, SignerPool(self._limits, monotonic=self._monotonic)
+            pool = SignerPool(self._limits, threads=signer.concurrency, monotonic=self._monotonic)
+            self._pools[id(signer)] = signer, pool
         return self._pools[id(signer)][1]
 
 

@@ -42,6 +42,9 @@ _jobs = msgspec.json.Decoder(list[JobRecord])
 _health = msgspec.json.Decoder(StoreHealth)
 
 
+_NOBODY: Final = (0.0, None)
+
+
 class _Lost(Exception):
     """The connection broke, or no answer came, after the request was sent."""
 
@@ -82,6 +85,10 @@ class LinkNotary:
     async def sign_crl(self, issuer: IssuerID, tbs: bytes) -> bytes:
         """See `Notary.sign_crl`."""
         return await self._try(Kind.SIGN_CRL, issuer + tbs)
+
+    async def sign_head(self, issuer: IssuerID, text: bytes) -> bytes:
+        """See `Notary.sign_head`."""
+        return await self._try(Kind.SIGN_HEAD, issuer + text)
 
     async def call(self, name: str, payload: bytes = b"") -> bytes:
         """What the application in the notary's process answers; raises what it raises, or `Unavailable`."""
@@ -154,13 +161,12 @@ class LinkNotary:
 
     async def _request(self, kind: Kind, body: bytes) -> bytes:
         """The body of the answer. Raises what the notary raised, `Unavailable` if nothing was sent, `_Lost`."""
-        connection = await self._connect()
+        connection = self._connection
+        if connection is None or not connection.is_open:
+            connection = await self._connect()
         number, answer = connection.ask(kind, body)
         try:
-            async with asyncio.timeout(self._deadline):
-                return await answer
-        except TimeoutError:
-            raise _Lost(f"no answer within {self._deadline:g} s") from None
+            return await answer
         finally:
             connection.forget(number)
 
@@ -182,7 +188,7 @@ class LinkNotary:
         loop = asyncio.get_running_loop()
         while True:
             try:
-                _, connection = await loop.create_unix_connection(_Connection, self._path)
+                _, connection = await loop.create_unix_connection(lambda: _Connection(self._deadline), self._path)
             except OSError:
                 await asyncio.sleep(_RETRY_SECONDS)
                 continue
@@ -203,21 +209,36 @@ class _Connection(FrameProtocol):
 
     accepted = frozenset({Kind.GREETING, Kind.ANSWER, Kind.FAULT})
 
-    def __init__(self) -> None:
+    def __init__(self, deadline_seconds: float) -> None:
         super().__init__()
+        self._deadline = deadline_seconds
+        self._sweep_seconds = min(1.0, deadline_seconds / 4)
+        self._sweeper: asyncio.TimerHandle | None = None
         self.greeted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.is_open = False
         self._numbers = itertools.count(1)
-        self._waiting: dict[int, asyncio.Future[bytes]] = {}
+        self._waiting: dict[int, tuple[float, asyncio.Future[bytes]]] = {}
 
     def ask(self, kind: Kind, body: bytes) -> tuple[int, asyncio.Future[bytes]]:
         number = next(self._numbers)
-        self._waiting[number] = answer = asyncio.get_running_loop().create_future()
+        answer = self._loop.create_future()
+        self._waiting[number] = self._loop.time() + self._deadline, answer
         self.send(kind, number, body)
+        if self._sweeper is None:
+            self._sweeper = self._loop.call_later(self._sweep_seconds, self._sweep)
         return number, answer
 
     def forget(self, number: int) -> None:
         self._waiting.pop(number, None)
+
+    def _sweep(self) -> None:
+        """One timer for all that wait, instead of one each."""
+        now = self._loop.time()
+        for due, answer in self._waiting.values():
+            if due <= now and not answer.done():
+                answer.set_exception(_Lost(f"no answer within {self._deadline:g} s"))
+        waiting = bool(self._waiting)
+        self._sweeper = self._loop.call_later(self._sweep_seconds, self._sweep) if waiting else None
 
     def frame_received(self, kind: Kind, request: int, body: bytes) -> None:
         if kind is Kind.GREETING:
@@ -227,7 +248,7 @@ class _Connection(FrameProtocol):
                 self.is_open = True
                 self.greeted.set_result(None)
             return
-        answer = self._waiting.get(request)
+        _, answer = self._waiting.get(request, _NOBODY)
         if answer is None or answer.done():
             return
         if kind is Kind.ANSWER:
@@ -240,6 +261,8 @@ class _Connection(FrameProtocol):
         lost = _Lost("the connection to the notary broke")
         if not self.greeted.done():
             self.greeted.set_exception(lost)
-        for answer in self._waiting.values():
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        for _, answer in self._waiting.values():
             if not answer.done():
                 answer.set_exception(lost)

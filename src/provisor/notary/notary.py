@@ -10,19 +10,26 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from msgspec import Struct
 
+from provisor.core.tree_head import SignedHead, TreeHead, is_signed
 from provisor.core.x509.check import ParsedTBS
 from provisor.core.x509.crl import assemble_crl
 from provisor.core.x509.draft import assemble
 from provisor.errors import Forbidden, NotSupported, ProvisorError, Unavailable
 from provisor.notary import gate
-from provisor.notary.keyring import GateRules, Keyring, SigningIssuer
+from provisor.notary.keyring import ACTIVE, GateRules, Keyring, SigningIssuer
 from provisor.ports import Entry, EntryID, IssuerID, MetaIs, Outcome, PutIssuer, PutMeta, StoreHealth, ToSign, Write
 from provisor.storage.base import SignedCertificate, Store, StoreFailed
 
 UNKNOWN: Final = "unknown"
 """Status of an entry whose commit failed so that nobody can tell; never leaves `submit`, which raises."""
 
+CONFIGURATION: Final = "configuration"
+"""Meta: the digest of the configuration in force; with `/DIGEST` behind it, the epoch in which that one was last."""
+
 _PROBE_SECONDS: Final = 10
+_HEAD_PAUSE: Final = 10
+"""Seconds between the heads that a costly key signs."""
+
 _PARSER_FAULTS: Final = (ValueError, TypeError, LookupError, ArithmeticError, UnsupportedAlgorithm)
 """What odd bytes may do to a parser that is not ours; it concerns their entry alone."""
 
@@ -55,28 +62,50 @@ class NotaryCore:
         self._rules = GateRules()
         self._failure = ""
         self._written_at = 0
+        self._authority = ""
+        self._last_head: TreeHead | None = None
+        self._suspended = ""
 
-    async def install(self, keyring: Keyring, rules: GateRules, *, above: int = 0) -> int:
+    async def install(self, keyring: Keyring, rules: GateRules, *, above: int = 0, configuration: str = "") -> int:
         """Use these keys and rules from now on, under a new epoch greater than `above`, which is returned.
 
         Entries of an older epoch are refused from the same commit on; issuers that are active in the
-        store and not among these become retiring. Raises `Unavailable`, then nothing has changed.
+        store and not among these become retiring. `configuration` is the digest of what replicas have in
+        common: if it is the one in force, its epoch is returned and nobody else has to change. Raises
+        `Unavailable`, then nothing has changed.
         """
-        stored = (await self.store.health()).epoch
-        epoch = max(stored, above) + 1
+        health = await self.store.health()
+        stored, self._authority = health.epoch, health.authority
+        if configuration and configuration == health.configuration and stored > above:
+            epoch = stored
+        else:
+            epoch = max(stored, above) + 1
+            await self._put_in_force(keyring, stored, epoch, configuration)
+        self._keyring, self._rules, self._suspended = dict(keyring), rules, ""
+        return epoch
+
+    async def _put_in_force(self, keyring: Keyring, stored: int, epoch: int, configuration: str) -> None:
         gone = [r for r in await self.store.issuers() if r.state == "active" and r.id not in keyring]
         writes: list[Write] = [PutIssuer(record.id, record.certificate, "retiring") for record in gone]
         writes += [PutIssuer(id_, s.issuer.certificate.der, s.state) for id_, s in keyring.items()]
+        if configuration:
+            writes += [PutMeta(CONFIGURATION, configuration), PutMeta(f"{CONFIGURATION}/{configuration}", str(epoch))]
         entry = Entry(
             id=self._generate_id(),
             guards=(MetaIs("epoch", str(stored) if stored else None),),
             writes=(*writes, PutMeta("epoch", str(epoch))),
         )
-        (outcome,) = await self.commit([entry], [None])
+        (outcome,) = await self._commit([entry], [None])
         if not outcome.committed:
             raise Unavailable(f"configuration not recorded: {outcome.status} {outcome.guard}{outcome.reason}")
-        self._keyring, self._rules = dict(keyring), rules
-        return epoch
+
+    def suspend(self, reason: str) -> None:
+        """Sign and write nothing until the next `install`: another configuration is in force."""
+        self._suspended = reason
+
+    def resume(self) -> None:
+        """The configuration that was installed is in force again."""
+        self._suspended = ""
 
     # -- the steps ------------------------------------------------------------------------------
 
@@ -92,6 +121,8 @@ class NotaryCore:
 
         The guards are looked at here too, so that a replay costs no signature.
         """
+        if self._suspended:
+            return [_unavailable(entry.id, self._suspended) for entry in entries]
         now = self._clock()
         try:
             await self._recover()
@@ -121,6 +152,11 @@ class NotaryCore:
 
         If it fails, the store is reopened and the outcomes looked up there.
         """
+        if self._suspended:
+            return [_unavailable(entry.id, self._suspended) for entry in entries]
+        return await self._commit(entries, signed)
+
+    async def _commit(self, entries: Sequence[Entry], signed: Sequence[SignedCertificate | None]) -> list[Outcome]:
         if not entries:
             return []
         moment = self._clock()
@@ -154,14 +190,40 @@ class NotaryCore:
             _verify_crl(der, signing)
         return der
 
+    def admit_head(self, issuer: IssuerID, text: bytes) -> SigningIssuer | None:
+        """The key that may sign this head of the log now, by `sign_admitted_head`; None while a costly one rests.
+
+        Raises `Forbidden` for a text that is no head, or not the next one.
+        """
+        signing = self.find_signing(issuer)
+        if signing is None or signing.state != ACTIVE:
+            raise Forbidden(_NO_KEY)
+        head = gate.check_head(text, signing.issuer, self._authority, self._last_head, self._clock())
+        if signing.signer.costly and self._last_head is not None and abs(head.at - self._last_head.at) < _HEAD_PAUSE:
+            return None
+        # From here on another head of this size is refused, even if the key fails: nobody knows what it has signed.
+        self._last_head = head
+        return signing
+
+    def sign_admitted_head(self, signing: SigningIssuer, text: bytes) -> bytes:
+        """The signature over a head. May be called from another thread for a costly key. Raises `Unavailable`."""
+        signature = signing.signer.sign(text, signing.issuer.signature_algorithm)
+        if signing.signer.costly and not is_signed(SignedHead(text, signature), signing.issuer.certificate):
+            raise Unavailable("the key made a signature that does not verify")
+        return signature
+
     def find_signing(self, issuer: IssuerID) -> SigningIssuer | None:
-        """An issuer of the keyring in force."""
+        """An issuer of the keyring in force. Raises `Unavailable` while another configuration is."""
+        if self._suspended:
+            raise Unavailable(self._suspended)
         return self._keyring.get(issuer)
 
     # -- health ---------------------------------------------------------------------------------
 
     async def health(self) -> StoreHealth:
         """Whether the store takes writes, tried out if nobody has written lately. Raises nothing."""
+        if self._suspended:
+            return StoreHealth(writable=False, high_water=0, epoch=0, reason=self._suspended)
         now = int(self._clock().timestamp())
         try:
             if self._failure or abs(now - self._written_at) >= _PROBE_SECONDS:

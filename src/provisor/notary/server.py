@@ -74,7 +74,7 @@ class LinkServer:
 class _Connection(FrameProtocol):
     """One worker. While it has too much under way, or does not read its answers, nothing more is read of it."""
 
-    accepted = frozenset({Kind.SUBMIT, Kind.SUBMIT_LIST, Kind.SIGN_CRL, Kind.READ, Kind.CALL})
+    accepted = frozenset({Kind.SUBMIT, Kind.SUBMIT_LIST, Kind.SIGN_CRL, Kind.SIGN_HEAD, Kind.READ, Kind.CALL})
 
     def __init__(
         self, notary: InlineNotary, calls: Mapping[str, Call], connections: set[_Connection], user: int
@@ -108,7 +108,9 @@ class _Connection(FrameProtocol):
         self._regulate()
 
     def close(self) -> None:
+        """Hang up after what was sent."""
         if self._transport is not None:
+            self.flush()
             self._transport.close()
 
     def frame_received(self, kind: Kind, request: int, body: bytes) -> None:
@@ -147,6 +149,8 @@ class _Connection(FrameProtocol):
     async def _work(self, kind: Kind, body: bytes) -> bytes:
         if kind is Kind.SIGN_CRL:
             return await self._notary.sign_crl(body[:_ISSUER_BYTES], body[_ISSUER_BYTES:])
+        if kind is Kind.SIGN_HEAD:
+            return await self._notary.sign_head(body[:_ISSUER_BYTES], body[_ISSUER_BYTES:])
         if kind is Kind.READ:
             return frames.encode(await self._read(frames.decode(_question_decoder, body)))
         name, payload = frames.unpack_call(body)

@@ -21,13 +21,12 @@ T = TypeVar("T")
 
 
 class PoolLimits(Struct, frozen=True):
-    """For one key: threads, signatures under way or waiting, the time for one, and when to stop trying.
+    """For one key: signatures under way or waiting, the time for one, and when to stop trying.
 
     After `failures` in a row nothing is tried for `pause_seconds`; then one is, and if it succeeds all are.
     """
 
-    threads: int = 4
-    in_flight: int = 64
+    in_flight: int = 512
     deadline_seconds: float = 10.0
     failures: int = 5
     pause_seconds: float = 5.0
@@ -35,12 +34,12 @@ class PoolLimits(Struct, frozen=True):
 
 @final
 class SignerPool:
-    """The threads of one key. Used from its loop's thread."""
+    """The threads of one key: as many as its signatures under way. Used from its loop's thread."""
 
-    def __init__(self, limits: PoolLimits, *, monotonic: Callable[[], float]) -> None:
+    def __init__(self, limits: PoolLimits, *, threads: int, monotonic: Callable[[], float]) -> None:
         self._limits = limits
         self._monotonic = monotonic
-        self._threads = ThreadPoolExecutor(limits.threads, thread_name_prefix="signer")
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="signer")
         self._in_flight = 0
         self._failed = 0
         self._closed_until = 0.0

@@ -26,6 +26,7 @@ __all__ = [
     "MISSING_HOST",
     "OVERLOADED",
     "TOO_MANY_HOSTS",
+    "UNAVAILABLE_BODY",
     "UNSUPPORTED_ENCODING",
     "UNSUPPORTED_VERSION",
     "Framing",
@@ -76,6 +77,9 @@ UNSUPPORTED_VERSION = _below_the_router(
 BODY_TOO_LARGE = _json_answer(413, _unexpected(413))
 OVERLOADED = _json_answer(503, _unexpected(503), "Retry-After: 1\r\n")
 INTERNAL_ERROR = _json_answer(500, f"The certificate authority encountered an Internal Server Error. {_LOGS}")
+UNAVAILABLE_BODY = (
+    f'{{"status":503,"message":"The certificate authority is temporarily unavailable; nothing was issued. {_LOGS}"}}\n'
+).encode()
 INTERNAL_ERROR_BODY = INTERNAL_ERROR.partition(b"\r\n\r\n")[2]
 HTTP_TO_HTTPS = b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"

@@ -31,6 +31,7 @@ __all__ = [
     "Failed",
     "Listen",
     "ListenerSpec",
+    "Overtaken",
     "Prepare",
     "Prepared",
     "Ready",
@@ -168,11 +169,22 @@ class Reloaded(Struct, frozen=True, tag_field="event", tag="reloaded"):
     epoch: int
 
 
+class Overtaken(Struct, frozen=True, tag_field="event", tag="overtaken"):
+    """From the notary: another replica changed the epoch. `lines` are for the log.
+
+    `reload`: ca.json says now what is in force there, so it is to be read again.
+    """
+
+    epoch: int
+    lines: tuple[str, ...] = ()
+    reload: bool = False
+
+
 class Draining(Struct, frozen=True, tag_field="event", tag="draining"):
     """The child accepts nothing new."""
 
 
-Event = Ready | Failed | Prepared | Refused | Reloaded | Draining
+Event = Ready | Failed | Prepared | Refused | Reloaded | Overtaken | Draining
 
 _encode = msgspec.json.Encoder().encode
 _decode_command = msgspec.json.Decoder(Command).decode

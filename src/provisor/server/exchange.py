@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from random import choice
 from typing import Any, Final, Protocol, final
 
 from provisor.server import answers
 from provisor.server.answers import Framing
 from provisor.server.limits import Connections
 
-__all__ = ["ASGIApp", "Carrier", "Exchange", "Message", "Receive", "Scope", "Send", "Site"]
+__all__ = ["ASGIApp", "Carrier", "Exchange", "Message", "Presence", "Receive", "Scope", "Send", "Site"]
 
 # The ASGI interface is dictionaries of anything, by its specification.
 Scope = MutableMapping[str, Any]
@@ -20,6 +21,22 @@ Send = Callable[[Message], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _PIECE_BYTES: Final = 128 * 1024
+_READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+_JSON: Final = (b"content-type", b"application/json")
+_COME_BACK: Final = tuple((_JSON, (b"retry-after", str(seconds).encode())) for seconds in range(1, 11))
+"""So that those who were turned away together do not come back together."""
+
+
+@final
+class Presence:
+    """Whether the client of a connection still waits; in a request's scope, among the extensions, under `NAME`."""
+
+    __slots__ = ("has_left",)
+
+    NAME: Final = "provisor.presence"
+
+    def __init__(self) -> None:
+        self.has_left = False
 
 
 class Site:
@@ -68,6 +85,7 @@ class Exchange:
 
     __slots__ = (
         "_answer_status",
+        "_began",
         "_closed",
         "_framing",
         "_gone",
@@ -76,7 +94,6 @@ class Exchange:
         "_received",
         "_sent_head",
         "body",
-        "complete",
         "expects_continue",
         "http10",
         "keep_alive",
@@ -93,7 +110,6 @@ class Exchange:
         self.expects_continue = False
         self.body: bytes | bytearray = b""
         self.size = 0
-        self.complete = False
         self.task: asyncio.Task[None] | None = None
         self.scope = scope
         self._answer_status = 0
@@ -104,6 +120,32 @@ class Exchange:
         self._closed = False
         self._received = False
         self._gone: asyncio.Event | None = None
+        self._began: float | None = None
+
+    def find_place(self) -> bool:
+        """Whether this request may be worked on now. One that only reads always may: its answer is as cheap as a no."""
+        if self.scope["method"] in _READING:
+            return True
+        self._began = self.protocol.site.connections.admission.begin()
+        return self._began is not None
+
+    def _leave_place(self) -> None:
+        if self._began is not None:
+            self.protocol.site.connections.admission.end(self._began)
+            self._began = None
+
+    @property
+    def _presence(self) -> Presence:
+        presence: Presence = self.scope["extensions"][Presence.NAME]
+        return presence
+
+    def turn_away(self) -> None:
+        """Answer that there is too much to do, instead of running. The connection lives: a new one would cost more."""
+        self.protocol.site.connections.refuse("overload-request")
+        body = answers.UNAVAILABLE_BODY
+        self._write_head(503, choice(_COME_BACK), size=len(body))
+        self._closed = True
+        self._write_body(body, more=False)
 
     def add_body(self, piece: bytes) -> None:
         # One growing buffer: a list of two-byte chunks would cost twenty times their size.
@@ -120,7 +162,12 @@ class Exchange:
         """Drive the application: the request boundary, where any exception ends."""
         site = self.protocol.site
         try:
-            await site.app(self.scope, self._receive, self._send)
+            if self._began is not None and self._presence.has_left:
+                site.connections.refuse("client-gone")
+                self.protocol.abort()
+                self._closed = True
+            else:
+                await site.app(self.scope, self._receive, self._send)
         except Exception as error:  # noqa: BLE001 - the request boundary
             self._fail(error)
         except BaseException:
@@ -130,6 +177,7 @@ class Exchange:
             if not self._closed:
                 self._fail(RuntimeError("the application returned without completing its answer"))
         finally:
+            self._leave_place()
             site.connections.exchange_ended(self)
             self.task = None
 
@@ -143,8 +191,7 @@ class Exchange:
                 self.protocol.abort()
             return
         self._closed = True
-        headers = ((b"content-type", b"application/json"),)
-        self._write_head(500, headers, size=len(answers.INTERNAL_ERROR_BODY))
+        self._write_head(500, (_JSON,), size=len(answers.INTERNAL_ERROR_BODY))
         self._write_body(answers.INTERNAL_ERROR_BODY, more=False)
 
     async def _receive(self) -> Message:
@@ -216,6 +263,7 @@ class Exchange:
         if data:
             self.protocol.write(data)
         if not more:
+            self._leave_place()
             self.protocol.answered(self)
 
 

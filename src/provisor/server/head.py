@@ -52,15 +52,14 @@ class Target(Struct, frozen=True):
 class RequestHead:
     """Request line and headers; header names are lower-case. `size` counts both, and trailers."""
 
-    __slots__ = ("_count", "_hosts", "expects_continue", "headers", "size", "url")
+    __slots__ = ("_lines", "expects_continue", "headers", "size", "url")
 
     def __init__(self) -> None:
         self.url = b""
         self.headers: list[tuple[bytes, bytes]] = []
         self.size = 0
         self.expects_continue = False
-        self._count = 0
-        self._hosts = 0
+        self._lines = 0
 
     def add_url(self, piece: bytes) -> None:
         """The request target, which may come in pieces."""
@@ -68,20 +67,19 @@ class RequestHead:
         self.size += len(piece)
 
     def add_header(self, name: bytes, value: bytes) -> None:
-        name = name.lower()
-        self.headers.append((name, value))
-        if name == b"host":
-            self._hosts += 1
-
-    def count(self, name: bytes, value: bytes) -> None:
-        """Count a header or trailer line."""
+        self.headers.append((name.lower(), value))
         self.size += len(name) + len(value) + 4
-        self._count += 1
+        self._lines += 1
+
+    def add_trailer(self, name: bytes, value: bytes) -> None:
+        """A line after the body: counted and dropped."""
+        self.size += len(name) + len(value) + 4
+        self._lines += 1
 
     def find_excess(self, limits: ConnectionLimits) -> Refusal | None:
         if self.size > limits.header_bytes:
             return HEADER_BYTES
-        if self._count > limits.header_count:
+        if self._lines > limits.header_count:
             return HEADER_COUNT
         return None
 
@@ -89,22 +87,28 @@ class RequestHead:
         """What is wrong with the complete head. Learns whether the client waits for `100 Continue`."""
         if version != "1.1" and version != "1.0":
             return MALFORMED if version == "0.9" else _VERSION
-        if self._hosts != 1 and (self._hosts or version == "1.1"):
-            return _MANY_HOSTS if self._hosts else _NO_HOST
+        hosts = 0
+        fault = None
         has_body = False
         expect = b""
         for name, value in self.headers:
-            if name == b"content-length":
+            if name == b"host":
+                hosts += 1
+            elif name == b"content-length":
                 length = int(value)
                 if length > limits.body_bytes:
-                    return BODY_BYTES
+                    fault = fault or BODY_BYTES
                 has_body = length > 0
             elif name == b"transfer-encoding":
                 if value.lower() != b"chunked":
-                    return _ENCODING
+                    fault = fault or _ENCODING
                 has_body = True
             elif name == b"expect":
                 expect = value.lower()
+        if hosts != 1 and (hosts or version == "1.1"):
+            return _MANY_HOSTS if hosts else _NO_HOST
+        if fault is not None:
+            return fault
         if expect and expect != b"100-continue":
             return _EXPECTATION
         self.expects_continue = bool(expect) and has_body and version == "1.1"

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from collections.abc import Callable
 from typing import Protocol
 
 from msgspec import Struct
 
 from provisor.config.ca_json import Limits
+from provisor.server.admission import BEAT_SECONDS, Admission
 
 __all__ = ["Connection", "ConnectionLimits", "Connections", "address_key"]
 
@@ -122,6 +124,7 @@ class Connections:
         """`on_refusal` hears why a stranger was turned away below the application, one word."""
         self.limits = limits
         self.loop = loop or asyncio.get_running_loop()
+        self.admission = Admission(time.monotonic)
         self.draining = False
         self.buffered = 0
         self.in_flight: set[object] = set()
@@ -131,6 +134,7 @@ class Connections:
         self._admitted = 0
         self._on_refusal = on_refusal
         self._timer: asyncio.TimerHandle | None = None
+        self._clock: asyncio.TimerHandle | None = None
         self._changed: asyncio.Event = asyncio.Event()
 
     @property
@@ -174,6 +178,9 @@ class Connections:
         self.open.add(connection)
         if self._timer is None:
             self._timer = self.loop.call_later(self.limits.sweep_seconds, self._sweep)
+        if self._clock is None:
+            self.admission.wake()
+            self._clock = self.loop.call_later(BEAT_SECONDS, self._beat)
 
     def closed(self, connection: Connection) -> None:
         self.open.discard(connection)
@@ -190,6 +197,10 @@ class Connections:
         for connection in [c for c in self.open if c.deadline <= now]:
             connection.expire()
         self._timer = self.loop.call_later(self.limits.sweep_seconds, self._sweep) if self.open else None
+
+    def _beat(self) -> None:
+        self.admission.beat()
+        self._clock = self.loop.call_later(BEAT_SECONDS, self._beat) if self.open else None
 
     # -- the end --------------------------------------------------------------------------------
 

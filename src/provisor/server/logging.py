@@ -25,7 +25,7 @@ from msgspec import Struct
 from provisor.core.durations import Duration, format_duration
 from provisor.errors import ConfigError
 
-__all__ = ["AccessLog", "LineWriter", "RequestLog", "error_reporter", "stamped"]
+__all__ = ["AccessLog", "LineWriter", "RequestLog", "error_reporter", "format_instant", "stamped"]
 
 _PIPE_BYTES: Final = 4096  # written to a pipe in one piece (PIPE_BUF)
 _BUFFER_BYTES: Final = 4 * 1024 * 1024
@@ -34,7 +34,8 @@ _ONLY_TRACE_HEALTH: Final = "STEP_LOGGER_ONLY_TRACE_HEALTH_ENDPOINT"
 _REAL_IP: Final = "STEP_LOGGER_LOG_REAL_IP"
 _REAL_IP_HEADERS: Final = (b"true-client-ip", b"x-real-ip", b"x-forwarded-for")
 _HEALTH_PATHS: Final = frozenset({"/health", "/1.0/health"})
-_BARE: Final = re.compile(r"[A-Za-z0-9\-._/@^+]*")
+_is_bare: Final = re.compile(r"[A-Za-z0-9\-._/@^+]*").fullmatch
+_SECONDS: Final = len("2006-01-02T15:04:05")
 _NEVER: Final = "ott"
 
 
@@ -134,6 +135,8 @@ class AccessLog:
             raise ConfigError("", f"unsupported logger.format '{format_name}'")
         environ = os.environ if environ is None else environ
         self._format = formats[format_name]
+        self.shows_fields = self._format is not _common
+        """Whether a line has the handlers' fields in it."""
         self._write = write
         self._skip_health = _is_true(environ.get(_ONLY_TRACE_HEALTH, ""))
         self._real_ip = _is_true(environ.get(_REAL_IP, ""))
@@ -166,13 +169,15 @@ def _level(status: int) -> str:
     return "warning" if status >= 400 else "info"
 
 
-def _instant(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+def format_instant(moment: datetime) -> str:
+    """In UTC, to the second: `2006-01-02T15:04:05Z`."""
+    return moment.astimezone(UTC).isoformat()[:_SECONDS] + "Z"
 
 
 def _record(request: RequestLog) -> dict[str, object]:
-    started = _instant(request.started)
-    record = {name: value for name, value in request.fields.items() if name != _NEVER}
+    started = format_instant(request.started)
+    record = dict(request.fields)
+    record.pop(_NEVER, None)
     record.update(
         {
             "duration": format_duration(request.duration),
@@ -198,6 +203,7 @@ def _record(request: RequestLog) -> dict[str, object]:
 
 
 _encode = msgspec.json.Encoder(order="sorted", enc_hook=str).encode
+_encode_text = msgspec.json.Encoder().encode
 
 
 def _json(request: RequestLog) -> bytes:
@@ -208,15 +214,13 @@ def _json(request: RequestLog) -> bytes:
 
 def _text(request: RequestLog) -> bytes:
     record = _record(request)
-    first = [f"time={_quoted(record.pop('time'))}", f"level={record.pop('level')}"]
-    rest = [f"{name}={_quoted(record[name])}" for name in sorted(record)]
-    return (" ".join(first + rest) + "\n").encode("utf-8", "backslashreplace")
-
-
-def _quoted(value: object) -> str:
-    text = value if isinstance(value, str) else _encode(value).decode()
-    # A JSON string escapes quotes, backslashes and control characters: no line can be forged.
-    return text if _BARE.fullmatch(text) else msgspec.json.encode(text).decode()
+    parts = [f'time="{record.pop("time")}" level={record.pop("level")}']
+    for name in sorted(record):
+        value = record[name]
+        text = value if isinstance(value, str) else _encode(value).decode()
+        # A JSON string escapes quotes, backslashes and control characters: no line can be forged.
+        parts.append(f"{name}={text if _is_bare(text) else _encode_text(text).decode()}")
+    return (" ".join(parts) + "\n").encode("utf-8", "backslashreplace")
 
 
 def _common(request: RequestLog) -> bytes:
@@ -227,7 +231,7 @@ def _common(request: RequestLog) -> bytes:
 
 
 def _escaped(text: str) -> str:
-    return msgspec.json.encode(text).decode()[1:-1]
+    return _encode_text(text).decode()[1:-1]
 
 
 def error_reporter(write: Callable[[bytes], None]) -> Callable[[BaseException, MutableMapping[str, Any]], None]:

@@ -143,6 +143,25 @@ class Metrics:
         self.certificate_expiry = Gauge(
             "provisor_ca_certificate_expiry_timestamp_seconds", "Expiry of a certificate of the CA", ("certificate",)
         )
+        self.leaf_expiry = Gauge(
+            "provisor_leaf_not_after_timestamp_seconds", "Expiry of the certificate that a worker shows", ("worker",)
+        )
+        self.crl_next_update = Gauge(
+            "provisor_crl_next_update_timestamp_seconds", "When the newest revocation list is over"
+        )
+        self.notary_up = Gauge("provisor_notary_up", "Whether the notary answers, 1 or 0")
+        self.store_writable = Gauge("provisor_store_writable", "Whether the store takes writes, 1 or 0")
+        self.log_lag = Gauge("provisor_log_lag_seconds", "Age of the oldest event that the audit log's tree lacks")
+        self.index_lag = Gauge("provisor_index_lag_seconds", "Age of the oldest event that the inventory lacks")
+        self.job_seconds = Histogram("provisor_job_seconds", "Time of a run of a background job", ("kind",))
+        self.jobs_failed = Counter("provisor_jobs_failed_total", "Number of failed runs of a background job", ("kind",))
+        self.restarts = Counter(
+            "provisor_children_restarts_total", "Number of processes that ended and were replaced", ("role",)
+        )
+        self.internal_errors = Counter(
+            "provisor_internal_errors_total", "Number of requests ended by an error that nobody knew", ("cause",)
+        )
+        self.traces = Counter("provisor_traces_total", "Number of sampled traces by what became of them", ("outcome",))
         self.families: tuple[_Family, ...] = tuple(v for v in vars(self).values() if isinstance(v, _Family))
 
     def snapshot(self) -> Snapshot:
@@ -160,13 +179,28 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Snapshot).decode
 
 
+def snapshot_path(directory: Path, name: str) -> Path:
+    """Where the process of this name leaves its metrics."""
+    return directory / f"{_PREFIX}{name}-{os.getpid()}.json"
+
+
+def write_snapshot(metrics: Metrics, path: Path) -> None:
+    """A full disk costs the page its freshness, nothing else."""
+    temporary = path.with_suffix(".new")
+    try:
+        temporary.write_bytes(_encode(metrics.snapshot()))
+        temporary.replace(path)
+    except OSError:
+        return
+
+
 @final
 class SnapshotFile:
     """Leaves the metrics of this process in a directory, at most every 50 ms and when they change."""
 
     def __init__(self, metrics: Metrics, directory: Path, name: str, loop: asyncio.AbstractEventLoop) -> None:
         self._metrics = metrics
-        self._path = directory / f"{_PREFIX}{name}-{os.getpid()}.json"
+        self._path = snapshot_path(directory, name)
         self._loop = loop
         self._timer: asyncio.TimerHandle | None = None
         for family in metrics.families:
@@ -177,16 +211,11 @@ class SnapshotFile:
             self._timer = self._loop.call_later(_DEBOUNCE_SECONDS, self.publish)
 
     def publish(self) -> None:
-        """Write now. A full disk costs the page its freshness, nothing else."""
+        """Write now."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        temporary = self._path.with_suffix(".new")
-        try:
-            temporary.write_bytes(_encode(self._metrics.snapshot()))
-            temporary.replace(self._path)
-        except OSError:
-            return
+        write_snapshot(self._metrics, self._path)
 
 
 def load_snapshots(directory: Path) -> list[Snapshot]:

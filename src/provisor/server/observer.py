@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import base64
+from binascii import b2a_base64
 from collections.abc import Callable, Mapping, MutableMapping
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any, Final, final
 
 from provisor.authority.audit import Trail
@@ -13,13 +14,13 @@ from provisor.authority.snapshot import Snapshot
 from provisor.core.durations import Duration
 from provisor.core.identity import Operation
 from provisor.core.keys import KeyInfo
-from provisor.core.names import split_kinds
 from provisor.core.x509.name import parse_common_name
 from provisor.core.x509.spki import describe_spki
 from provisor.errors import ProvisorError
-from provisor.server.logging import AccessLog, RequestLog, error_reporter, stamped
+from provisor.server.logging import AccessLog, RequestLog, error_reporter, format_instant, stamped
 from provisor.server.metrics import Metrics
 from provisor.server.request import Request, Response
+from provisor.server.tracing import Tracer
 
 _NANOSECONDS: Final = 1_000_000_000
 _LONGEST_FIELD: Final = 4096
@@ -35,6 +36,7 @@ class Observer:
 
     def __init__(self, metrics: Metrics | None = None, write: Callable[[bytes], None] = _discard) -> None:
         self.metrics = metrics or Metrics()
+        self.tracer: Tracer | None = None
         self._write = write
         self._log: AccessLog | None = None
         self._signed = {
@@ -42,7 +44,8 @@ class Observer:
             Operation.RENEW: self.metrics.x509_renewed,
             Operation.REKEY: self.metrics.x509_rekeyed,
         }
-        self.failed: Callable[[BaseException, MutableMapping[str, Any]], None] = error_reporter(write)
+        self._report_failure = error_reporter(write)
+        self.metrics.internal_errors.inc("exception", by=0)
 
     def reconfigure(self, ca: Snapshot) -> None:
         """Take over `logger` of a new configuration. step-ca: without the section there is no access log."""
@@ -55,12 +58,19 @@ class Observer:
         """A line of the application's own."""
         self._write(stamped(line))
 
+    def failed(self, error: BaseException, scope: MutableMapping[str, Any]) -> None:
+        """An exception that no handler knew ended the request of this scope."""
+        self.metrics.internal_errors.inc("exception")
+        self._report_failure(error, scope)
+
     def refused_connection(self, reason: str) -> None:
         self.metrics.connections_refused.inc(reason)
 
     def observe(
         self, ca: Snapshot, request: Request, response: Response, error: ProvisorError | None, seconds: float
     ) -> None:
+        if self.tracer is not None:
+            self.tracer.record(request, response, error, seconds)
         if request.trail is not None:
             self._count(request.trail, error)
         if self._log is not None:
@@ -101,7 +111,7 @@ class Observer:
     ) -> RequestLog:
         scope = request.scope
         query: bytes = scope.get("query_string", b"")
-        fields = dict(request.fields)
+        fields = dict(request.fields) if log.shows_fields else {}
         issued = fields.pop("issued", None)
         if isinstance(issued, Issued):
             fields.update(_certificate_fields(issued))
@@ -125,19 +135,24 @@ class Observer:
         )
 
 
+_issuer_name = lru_cache(maxsize=16)(parse_common_name)
+
+
 def _certificate_fields(issued: Issued) -> Mapping[str, object]:
     """What the log says of an issued certificate (core-api 0.4)."""
     draft = issued.draft
-    sans = {kind: values for kind, values in split_kinds(draft.names).items() if values}
+    sans: dict[str, list[str]] = {}
+    for name in draft.names:
+        sans.setdefault(name.kind.value, []).append(name.value)
     return {
         "serial": str(draft.serial),
         "subject": parse_common_name(draft.subject),
-        "issuer": parse_common_name(draft.issuer),
+        "issuer": _issuer_name(draft.issuer),
         "sans": sans,
-        "valid-from": draft.not_before.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "valid-to": draft.not_after.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "valid-from": format_instant(draft.not_before),
+        "valid-to": format_instant(draft.not_after),
         "public-key": _key_words(describe_spki(draft.spki)),
-        "certificate": base64.b64encode(issued.certificate).decode(),
+        "certificate": b2a_base64(issued.certificate, newline=False).decode(),
         "provisioner": f"{issued.provisioner} ({issued.credential})" if issued.credential else issued.provisioner,
     }
 

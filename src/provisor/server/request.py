@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import ssl
-import uuid
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, Final, final
 from urllib.parse import parse_qs, quote, unquote_to_bytes
 
 from provisor.authority.audit import Trail
 from provisor.errors import TooLarge
+from provisor.server.exchange import Presence
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -58,7 +59,7 @@ class Request:
             value = self.header(name)
             if value:
                 return value
-        return str(uuid.uuid4()).encode()
+        return _random_uuid()
 
     def header(self, name: bytes) -> bytes:
         """The first header of this (lower-case) name, or nothing."""
@@ -66,6 +67,12 @@ class Request:
             if key == name:
                 return value
         return b""
+
+    @property
+    def client_has_left(self) -> bool:
+        """Nobody waits for the answer any more, as far as the server can know."""
+        presence = self.scope.get("extensions", {}).get(Presence.NAME)
+        return isinstance(presence, Presence) and presence.has_left
 
     @property
     def source(self) -> str:
@@ -95,6 +102,13 @@ class Request:
                     break
             self._body = parts[0] if len(parts) == 1 else b"".join(parts)
         return self._body
+
+
+def _random_uuid() -> bytes:
+    """A UUID of version 4 (RFC 9562 section 5.4), in half the time of `uuid.uuid4`."""
+    digits = os.urandom(16).hex()
+    variant = "89ab"[int(digits[16], 16) & 3]
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}".encode()
 
 
 def raw_path(scope: Scope) -> str:

@@ -136,6 +136,11 @@ class Router:
             return Match(route, params)
         return Match(None, params, (route.method,))
 
+    def pattern(self, method: str, path: str) -> str:
+        """What the table calls the route of a path, such as `/root/{sha}`; empty where there is none."""
+        route = self.find(method, path).route
+        return route.paths[0] if route is not None else ""
+
 
 API: Final = Router(ROUTES)
 PLAIN: Final = Router(tuple(route for route in ROUTES if route.plain))

@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from types import FrameType
 from typing import Final, TextIO, final
 
@@ -34,6 +35,7 @@ from provisor.server.control import (
     Failed,
     Listen,
     ListenerSpec,
+    Overtaken,
     Prepare,
     Prepared,
     Ready,
@@ -46,6 +48,7 @@ from provisor.server.control import (
     receive_event,
     send_command,
 )
+from provisor.server.metrics import Metrics, snapshot_path, write_snapshot
 from provisor.server.sockets import AddressInUse, bind_shared, close_all, listen_unix
 
 __all__ = ["SpawnTable", "Supervisor", "SupervisorOptions"]
@@ -106,6 +109,7 @@ class _Child:
         self.index = index
         self.process: subprocess.Popen[bytes] | None = None
         self.control: socket.socket | None = None
+        self.begun = False
         self.pidfd = -1
         self.ready: Ready | None = None
         self.ready_since = 0.0
@@ -129,6 +133,10 @@ class _Child:
                 send_command(self.control, command, sockets)
 
 
+_IN_MEMORY: Final = ("/dev/shm",)
+"""Where files are no disk's business: replacing one on a disk that is busy can hold a process up for milliseconds."""
+
+
 @final
 class Supervisor:
     """Call `run` once, in the main thread of a process of its own."""
@@ -144,6 +152,7 @@ class Supervisor:
         self._others: list[_Child] = []
         self._bound: dict[ListenerSpec, list[socket.socket]] = {}
         self._notary_socket: socket.socket | None = None
+        self._metrics = Metrics()
         self._runtime = ""
         self._epoch = 0
         self._started = False
@@ -192,7 +201,8 @@ class Supervisor:
             self._wakeup[0].recv(4096)
 
     def _make_runtime(self) -> None:
-        parent = self._options.runtime_parent or os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0] or None
+        given = self._options.runtime_parent or os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
+        parent = given or next((folder for folder in _IN_MEMORY if os.access(folder, os.W_OK | os.X_OK)), None)
         try:
             self._runtime = tempfile.mkdtemp(prefix="provisor-", dir=parent)  # mode 0700
             self._notary_socket = listen_unix(os.path.join(self._runtime, "notary.sock"))
@@ -220,14 +230,17 @@ class Supervisor:
 
     def _start(self) -> int | None:
         """None when everything serves, otherwise the exit status."""
-        self._spawn(self._notary)
+        guess = self._options.workers or len(os.sched_getaffinity(0))
+        self._others = [_Child("jobs", 0), *(_Child("worker", index) for index in range(guess))]
+        for child in (self._notary, *self._others):
+            self._launch(child)  # their imports take as long as what the notary has to do
+        self._begin(self._notary)
         if not self._wait_ready([self._notary]):
             return self._report_failed_start()
         ready = self._notary.ready
         assert ready is not None
         self._epoch = ready.epoch
-        count = self._options.workers or ready.workers or len(os.sched_getaffinity(0))
-        self._others = [_Child("jobs", 0), *(_Child("worker", index) for index in range(count))]
+        self._settle_workers(self._options.workers or ready.workers or guess)
         try:
             for spec in ready.listeners:
                 self._bound[spec] = bind_shared(spec.address, self._count(spec.role))
@@ -235,16 +248,40 @@ class Supervisor:
             self._print(str(error))
             return _EXIT_FAILED
         for child in self._others:
-            self._spawn(child)
+            self._begin(child)
         if not self._wait_ready(self._others):
             return self._report_failed_start()
         self._write_pidfile()
         self._started = True
+        for role in self._spawn_table:
+            self._count_restart(role, by=0)
         self._log(*ready.lines, *_serving(ready.listeners))
         for line in ready.notice:
             self._print(line)
         self._notify("READY=1")
         return None
+
+    def _settle_workers(self, count: int) -> None:
+        """As many as the configuration says: those too many learn from a closed socket that they are not needed."""
+        surplus = [child for child in self._others if child.role == "worker" and child.index >= count]
+        self._others = [child for child in self._others if child not in surplus]
+        for child in surplus:
+            self._dismiss(child)
+        for index in range(self._count("worker"), count):
+            child = _Child("worker", index)
+            self._others.append(child)
+            self._launch(child)
+
+    def _dismiss(self, child: _Child) -> None:
+        """One that was not begun yet."""
+        assert child.process is not None
+        assert child.control is not None
+        self._selector.unregister(child.pidfd)
+        self._selector.unregister(child.control)
+        os.close(child.pidfd)
+        child.control.close()
+        child.process.wait()
+        child.process = child.control = None
 
     def _count(self, role: Role) -> int:
         return sum(child.role == role for child in self._others)
@@ -268,7 +305,7 @@ class Supervisor:
         for child in (self._notary, *self._others):
             if not child.alive:
                 self._print(f"the {child} process ended during the start")
-            elif not child.ready:
+            elif child.begun and not child.ready:
                 self._print(f"the {child} process was not ready after {self._options.start_seconds:g} seconds")
         return _EXIT_FAILED
 
@@ -283,19 +320,34 @@ class Supervisor:
                 ) from error
 
     def _spawn(self, child: _Child) -> None:
+        self._launch(child)
+        self._begin(child)
+
+    def _launch(self, child: _Child) -> None:
+        """A process that imports what its role needs, and waits to be told what to do."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             fd = theirs.fileno()
             argv = [*self._spawn_table[child.role], "--control", str(fd)]
             # A session of its own: what is typed at the terminal is for the supervisor.
-            child.process = subprocess.Popen(argv, pass_fds=(fd,), stdin=subprocess.DEVNULL, start_new_session=True)
+            child.process = subprocess.Popen(
+                argv,
+                pass_fds=(fd,),
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+                env=_worker_environment() if child.role == "worker" else None,
+            )
         ours.setblocking(False)
         child.control = ours
         child.ready = child.answer = None
+        child.begun = False
         child.failure = ()
         child.pidfd = os.pidfd_open(child.process.pid)
         self._selector.register(ours, selectors.EVENT_READ, lambda: self._hear(child))
         self._selector.register(child.pidfd, selectors.EVENT_READ, lambda: self._bury(child))
+
+    def _begin(self, child: _Child) -> None:
+        """Tell it, and hand it its sockets."""
         child.given = {spec for spec in self._bound if spec.role == child.role}
         specs = tuple(spec for spec in self._bound if spec.role == child.role)
         is_notary = child.role == "notary"
@@ -314,6 +366,7 @@ class Supervisor:
         sockets = [self._bound[spec][child.index] for spec in specs]
         if is_notary and self._notary_socket is not None:
             sockets = [self._notary_socket]
+        child.begun = True
         child.send(start, sockets)
 
     # -- the loop -------------------------------------------------------------------------------
@@ -365,6 +418,8 @@ class Supervisor:
             self._became_ready(child, event)
         elif isinstance(event, Failed):
             child.failure = event.faults
+        elif isinstance(event, Overtaken):
+            self._follow(event)
         elif not isinstance(event, Draining):
             child.answer = event
 
@@ -382,6 +437,17 @@ class Supervisor:
             for other in self._others:
                 if other.ready is not None:
                     other.send(Reload(event.epoch))
+
+    def _follow(self, event: Overtaken) -> None:
+        """Another replica has changed what is in force."""
+        self._log(*event.lines)
+        self._reload_wanted |= event.reload
+        if event.epoch == self._epoch or not self._started:
+            return
+        self._epoch = event.epoch
+        for other in self._others:
+            if other.ready is not None:
+                other.send(Reload(event.epoch))
 
     def _bury(self, child: _Child) -> None:
         """The process has ended: release what was its, and plan its successor."""
@@ -403,6 +469,7 @@ class Supervisor:
         child.ready = None
         if not self._started or self._stopping:
             return
+        self._count_restart(child.role)
         child.deaths = 0 if steady else child.deaths + 1
         delay = min(_BACKOFF_MAX, _BACKOFF_FIRST * 2 ** max(0, child.deaths - 1))
         child.respawn_at = time.monotonic() + delay
@@ -544,6 +611,10 @@ class Supervisor:
 
     # -- telling the world ----------------------------------------------------------------------
 
+    def _count_restart(self, role: Role, by: int = 1) -> None:
+        self._metrics.restarts.inc(role, by=by)
+        write_snapshot(self._metrics, snapshot_path(Path(self._runtime), "supervisor"))
+
     def _log(self, *lines: str) -> None:
         moment = time.strftime("%Y/%m/%d %H:%M:%S ")
         self._print(*(moment + line for line in lines))
@@ -560,6 +631,11 @@ class Supervisor:
             return
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
             sock.sendto(message.encode(), "\0" + name[1:] if name.startswith("@") else name)
+
+
+def _worker_environment() -> dict[str, str]:
+    """Who meets strangers needs no password of a database."""
+    return {name: value for name, value in os.environ.items() if name not in ("PGPASSWORD", "PGPASSFILE", "PGSSLKEY")}
 
 
 def _serving(listeners: Iterable[ListenerSpec]) -> list[str]:

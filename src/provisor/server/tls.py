@@ -18,7 +18,6 @@ import ssl
 from collections.abc import Iterable
 from typing import Final
 
-from cryptography import x509
 from msgspec import Struct
 
 from provisor.config.ca_json import TLSOptions
@@ -188,6 +187,7 @@ def _suite_id(tls: ssl.SSLObject, name: str) -> int | None:
 def describe_connection(tls: ssl.SSLObject) -> dict[str, object]:
     """The ASGI TLS extension (version 0.2) for an established connection.
 
+    `client_cert_name` stays None, for whoever wants it can read it from the certificate.
     `client_cert_chain` holds the client's certificate alone, as PEM; beside it, under the name
     `client_cert_der`, is its DER, None without one. That OpenSSL accepted it says that its chain,
     time and purpose were right at the handshake, not that they are now.
@@ -197,16 +197,9 @@ def describe_connection(tls: ssl.SSLObject) -> dict[str, object]:
     return {
         "server_cert": None,
         "client_cert_chain": [ssl.DER_cert_to_PEM_cert(der)] if der else [],
-        "client_cert_name": _subject(der) if der else None,
+        "client_cert_name": None,
         "client_cert_error": None,
         "tls_version": _VERSION_NUMBERS.get(tls.version() or ""),
         "cipher_suite": _suite_id(tls, cipher[0]) if cipher else None,
         "client_cert_der": der,
     }
-
-
-def _subject(der: bytes) -> str:
-    try:
-        return x509.load_der_x509_certificate(der).subject.rfc4514_string()
-    except ValueError:
-        return ""

@@ -15,8 +15,9 @@ import ssl
 from collections.abc import Callable
 from typing import Final, cast
 
+from provisor.server.admission import Newcomer
 from provisor.server.answers import HTTP_TO_HTTPS
-from provisor.server.limits import Connections, address_key
+from provisor.server.limits import Connections
 
 __all__ = ["TLSStream"]
 
@@ -44,6 +45,7 @@ class TLSStream(asyncio.Protocol):
         "_incoming",
         "_key",
         "_make_protocol",
+        "_newcomer",
         "_outgoing",
         "_paused",
         "_phase",
@@ -53,13 +55,21 @@ class TLSStream(asyncio.Protocol):
     )
 
     def __init__(
-        self, connections: Connections, context: ssl.SSLContext, make_protocol: Callable[[], asyncio.Protocol]
+        self,
+        connections: Connections,
+        context: ssl.SSLContext,
+        make_protocol: Callable[[], asyncio.Protocol],
+        *,
+        key: str,
+        newcomer: Newcomer,
     ) -> None:
+        """`key`: the address it was admitted for. `newcomer` is done when the handshake is."""
         self.deadline = math.inf
         self._connections = connections
         self._make_protocol = make_protocol
         self._phase = _Phase.HANDSHAKE
-        self._key: str | None = None
+        self._key = key
+        self._newcomer = newcomer
         self._paused = False
         self._above: asyncio.Protocol | None = None
         self._below: asyncio.Transport | None = None
@@ -72,14 +82,13 @@ class TLSStream(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._below = cast(asyncio.Transport, transport)
-        key = address_key(transport.get_extra_info("peername"))
-        if not self._connections.admit(key):
-            self._phase = _Phase.CLOSED
-            self._below.abort()
-            return
-        self._key = key
         self.deadline = self._connections.loop.time() + self._connections.limits.handshake_seconds
         self._connections.opened(self)
+
+    def never_began(self) -> None:
+        """There will be no connection."""
+        if self._below is None:
+            self.connection_lost(None)
 
     def connection_lost(self, exc: Exception | None) -> None:
         was_open, self._phase = self._above is not None, _Phase.CLOSED
@@ -88,9 +97,9 @@ class TLSStream(asyncio.Protocol):
             self._above.connection_lost(exc)
             self._above = None
         else:
+            self._newcomer.done()
             self._connections.closed(self)
-        if self._key is not None:
-            self._connections.release(self._key)
+        self._connections.release(self._key)
 
     def data_received(self, data: bytes) -> None:
         if self._phase is _Phase.CLOSED:
@@ -128,6 +137,7 @@ class TLSStream(asyncio.Protocol):
         else:
             self._flush()
             self._phase = _Phase.OPEN
+            self._newcomer.done()
             self._connections.closed(self)
             self._above = self._make_protocol()
             self._above.connection_made(cast(asyncio.Transport, self))

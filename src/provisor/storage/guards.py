@@ -7,12 +7,15 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from provisor.ports import (
+    AppendLog,
     Entry,
     FreshSerial,
     Guard,
+    IndexTerms,
     IssuerID,
     NotRevoked,
     PutCRL,
+    PutHead,
     RecordRevocation,
     SpendToken,
     TakeLease,
@@ -34,7 +37,25 @@ class NewerCRL(Struct, frozen=True, tag="newer-crl"):
     number: int
 
 
-AnyGuard = Guard | LeaseFree | NewerCRL
+class NotIndexed(Struct, frozen=True, tag="not-indexed"):
+    """The index does not reach this place of the log yet."""
+
+    place: int
+
+
+class LogSizeIs(Struct, frozen=True, tag="log-size-is"):
+    """The tree of the audit log has so many events."""
+
+    size: int
+
+
+class NewerHead(Struct, frozen=True, tag="newer-head"):
+    """No head of this size or a greater one is recorded."""
+
+    size: int
+
+
+AnyGuard = Guard | LeaseFree | NewerCRL | NotIndexed | LogSizeIs | NewerHead
 
 
 def implied_guards(entry: Entry) -> Sequence[AnyGuard]:
@@ -50,6 +71,12 @@ def implied_guards(entry: Entry) -> Sequence[AnyGuard]:
                 guards.append(LeaseFree(write.kind, write.key))
             case PutCRL():
                 guards.append(NewerCRL(write.issuer, write.number))
+            case IndexTerms():
+                guards.append(NotIndexed(write.upto))
+            case AppendLog():
+                guards.append(LogSizeIs(write.size))
+            case PutHead():
+                guards.append(NewerHead(write.size))
             case _:
                 pass
     if entry.sign is not None:

@@ -11,6 +11,9 @@ from typing import Final, Protocol, assert_never, final
 from msgspec import Struct
 
 from provisor.ports import (
+    DropEvents,
+    DropExpired,
+    DropReceipts,
     DropSpentTokens,
     Entry,
     EntryID,
@@ -23,6 +26,7 @@ from provisor.ports import (
     NotRevoked,
     Outcome,
     PutCRL,
+    PutHead,
     PutMeta,
     RecordRevocation,
     SpendToken,
@@ -31,12 +35,36 @@ from provisor.ports import (
 )
 from provisor.storage.base import CLOCK_TOLERANCE_SECONDS, SignedCertificate
 from provisor.storage.encoding import encode_serial, hash_token_key
-from provisor.storage.guards import AnyGuard, LeaseFree, NewerCRL, implied_guards, tag_of
+from provisor.storage.guards import (
+    AnyGuard,
+    LeaseFree,
+    LogSizeIs,
+    NewerCRL,
+    NewerHead,
+    NotIndexed,
+    implied_guards,
+    tag_of,
+)
 
 _ENTRY_ID_BYTES: Final = 16
 EPOCH: Final = "epoch"
 HIGH_WATER: Final = "high_water"
-_OWN_META: Final = frozenset({HIGH_WATER, "schema_version", "oldest_program", "authority_id"})
+INDEXED: Final = "projected"
+"""The place in the log that the inventory's index reaches."""
+TOKENS_NOT_BEFORE: Final = "tokens_not_before"
+"""Tokens of before this time (unix seconds) were spent in a database that is lost, or were not: nobody knows."""
+_OWN_META: Final = frozenset(
+    {HIGH_WATER, INDEXED, TOKENS_NOT_BEFORE, "schema_version", "oldest_program", "authority_id"}
+)
+
+_Drop = DropSpentTokens | DropReceipts | DropExpired | DropEvents
+_LEAST_AGE: Final[dict[type[_Drop], int]] = {
+    DropSpentTokens: 0,
+    DropReceipts: 3600,
+    DropExpired: 24 * 3600,
+    DropEvents: 24 * 3600,
+}
+"""Seconds that must have passed since the end of what is forgotten, whoever asks for it."""
 
 Place = tuple[int, bytes]
 """A certificate in the store: the short number of its issuer, and the key of its serial (`encode_serial`)."""
@@ -71,6 +99,14 @@ class Facts(Protocol):
     def find_job(self, kind: str, key: str) -> JobRecord | None: ...
 
     def find_crl_number(self, issuer: IssuerID) -> int | None: ...
+
+    def log_size(self) -> int:
+        """How many events the tree of the audit log has."""
+        ...
+
+    def head_size(self) -> int:
+        """The size of the newest head of that tree; 0 if there is none."""
+        ...
 
 
 @final
@@ -191,16 +227,23 @@ class Batch:
         for write in entry.writes:
             if isinstance(write, SpendToken):
                 continue
-            if isinstance(write, RecordRevocation | PutCRL) and self._issuer_number(write.issuer) is None:
+            if isinstance(write, RecordRevocation | PutCRL | DropExpired) and self._issuer_number(write.issuer) is None:
                 return "unknown issuer"
             if isinstance(write, PutMeta) and write.key in _OWN_META:
                 return f"meta {write.key} is the store's own"
-            if isinstance(write, DropSpentTokens):
-                if write.before > self._now:
-                    return "tokens whose time is not over are not forgotten"
-                # A clock that is set back must not bring spent tokens to life again.
-                if self._now < self._high_water - CLOCK_TOLERANCE_SECONDS:
-                    return "the clock stands behind the store's time: nothing is forgotten"
+            if isinstance(write, PutHead) and write.size > self._facts.log_size():
+                return "a head of more events than the log's tree has"
+            if isinstance(write, _Drop) and (objection := self._find_too_young(write)):
+                return objection
+        return ""
+
+    def _find_too_young(self, write: _Drop) -> str:
+        """Why what the write would forget must not be forgotten yet."""
+        if write.before > self._now - _LEAST_AGE[type(write)]:
+            return f"{type(write).__name__}: what is not over for long enough is not forgotten"
+        # A clock that is set back must not bring spent tokens to life again.
+        if self._now < self._high_water - CLOCK_TOLERANCE_SECONDS:
+            return "the clock stands behind the store's time: nothing is forgotten"
         return ""
 
     def _find_recorded(self, entry: Entry) -> Outcome | None:
@@ -255,6 +298,12 @@ class Batch:
             case NewerCRL():
                 number = self._facts.find_crl_number(guard.issuer)
                 return number is None or guard.number > number
+            case NotIndexed():
+                return int(self._meta(INDEXED) or "0") < guard.place
+            case LogSizeIs():
+                return self._facts.log_size() == guard.size
+            case NewerHead():
+                return self._facts.head_size() < guard.size
             case _:
                 assert_never(guard)
 

@@ -7,7 +7,9 @@ import os
 from pathlib import Path
 from typing import Final, final
 
+from provisor.config.ca_json import DatabaseSettings, DBConfig
 from provisor.errors import ConfigError
+from provisor.storage.postgresql.dsn import Target, Timeouts, parse_target
 
 DATABASE_NAME: Final = "provisor.db"
 APPLICATION_ID: Final = 0x50525653
@@ -16,12 +18,19 @@ APPLICATION_ID: Final = 0x50525653
 _TYPE: Final = "ca.json: $.db.type"
 _SOURCE: Final = "ca.json: $.db.dataSource"
 _EMBEDDED_FOLDER: Final = frozenset({"badger", "badgerv1", "badgerv2"})
-_SERVERS: Final = frozenset({"mysql", "postgresql"})
 _BADGER_FILES: Final = frozenset({"MANIFEST", "KEYREGISTRY"})
 _BADGER_SUFFIXES: Final = frozenset({".vlog", ".sst"})
 _BBOLT_MAGIC: Final = (0xED0CDAED).to_bytes(4, "little")
 _SQLITE_MAGIC: Final = b"SQLite format 3\x00"
 _NOT_TAKEN_OVER: Final = "its revocations and spent tokens do not come along"
+
+
+def locate_store(db: DBConfig, settings: DatabaseSettings) -> Path | Target:
+    """Our database file, or the PostgreSQL database. Raises `ConfigError`."""
+    if db.type.lower() != "postgresql":
+        return locate(db.type, db.data_source)
+    timeouts = Timeouts(statement=settings.statement_seconds, pause=settings.pause_seconds)
+    return parse_target(db.data_source, db.database, password_file=settings.password_file, timeouts=timeouts)
 
 
 def locate(db_type: str, data_source: str) -> Path:
@@ -30,8 +39,10 @@ def locate(db_type: str, data_source: str) -> Path:
     Raises `ConfigError` for a type that has no meaning here, and when data of step-ca is there.
     """
     kind = db_type.lower()
-    if kind in _SERVERS:
-        reason = f'db type "{db_type}" is not supported by this version; use "badgerv2", "bbolt" or "sqlite"'
+    if kind == "mysql":
+        reason = (
+            f'db type "{db_type}" is not supported by this version; use "badgerv2", "bbolt", "sqlite" or "postgresql"'
+        )
         raise ConfigError(_TYPE, f"{reason}; data of step-ca is not read: {_NOT_TAKEN_OVER}")
     if kind not in _EMBEDDED_FOLDER and kind not in ("bbolt", "sqlite"):
         raise ConfigError(_TYPE, f'unsupported db type "{db_type}"')

@@ -60,9 +60,9 @@ def _statements(script: str) -> Iterator[str]:
 
 def _record(connection: sqlite3.Connection, version: int) -> None:
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-    connection.execute("INSERT OR IGNORE INTO meta VALUES ('authority_id', ?)", (str(uuid.uuid4()),))
+    connection.execute("INSERT OR IGNORE INTO meta (key, value) VALUES ('authority_id', ?)", (str(uuid.uuid4()),))
     for key, value in (("schema_version", str(version)), ("oldest_program", OLDEST_PROGRAM)):
-        connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+        connection.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (key, value))
 
 
 def _check_newer(connection: sqlite3.Connection, version: int, program: str, where: str) -> None:
@@ -77,3 +77,7 @@ def _parse(version: str) -> tuple[int, ...]:
     """Numbers of a version, for comparing; what follows the third number does not count."""
     numbers = [int(part) if part.isdecimal() else 0 for part in version.split(".")[:3]]
     return tuple(numbers + [0] * (3 - len(numbers)))
+
+
+def is_older(version: str, than: str) -> bool:
+    return _parse(version) < _parse(than)

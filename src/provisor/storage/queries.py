@@ -16,9 +16,19 @@ from provisor.ports import (
     StoreHealth,
 )
 from provisor.storage.encoding import decode_serial, encode_serial, hash_token_key
-from provisor.storage.judging import Recorded
+from provisor.storage.judging import TOKENS_NOT_BEFORE, Recorded
 
 _ISSUER = "(SELECT n FROM issuers WHERE id = ?)"
+_CERTIFICATE = (
+    "SELECT not_before, not_after, p.id, p.name, p.kind, lineage, predecessor, csr_digest, der"
+    " FROM certificates c JOIN provisioners p ON p.n = c.provisioner_n"
+    f" WHERE issuer_n = {_ISSUER} AND serial = ?"
+)
+_EXPIRED = (
+    "SELECT 0, not_after, p.id, p.name, p.kind, lineage, predecessor, x'', x''"
+    " FROM expired_certificates c JOIN provisioners p ON p.n = c.provisioner_n"
+    f" WHERE issuer_n = {_ISSUER} AND serial = ?"
+)
 
 
 def is_spent(connection: sqlite3.Connection, key: str) -> bool:
@@ -27,7 +37,7 @@ def is_spent(connection: sqlite3.Connection, key: str) -> bool:
 
 def has_token(connection: sqlite3.Connection, key: bytes) -> bool:
     """`key` as `hash_token_key` makes it."""
-    return connection.execute("SELECT 1 FROM tokens WHERE key = ?", (key,)).fetchone() is not None
+    return connection.execute("SELECT 1 FROM spent_tokens WHERE key = ?", (key,)).fetchone() is not None
 
 
 def find_issuer_number(connection: sqlite3.Connection, issuer: IssuerID) -> int | None:
@@ -41,11 +51,9 @@ def is_revoked(connection: sqlite3.Connection, issuer: IssuerID, serial: int) ->
 
 
 def find_certificate(connection: sqlite3.Connection, issuer: IssuerID, serial: int) -> CertificateRecord | None:
-    row = connection.execute(
-        "SELECT not_before, not_after, provisioner_id, provisioner_name, provisioner_kind, lineage, predecessor,"
-        f" csr_digest, der FROM certificates WHERE issuer_n = {_ISSUER} AND serial = ?",
-        (issuer, encode_serial(serial)),
-    ).fetchone()
+    """Also one whose row was dropped: then without what is no longer known of it, its DER and its beginning."""
+    place = (issuer, encode_serial(serial))
+    row = connection.execute(_CERTIFICATE, place).fetchone() or connection.execute(_EXPIRED, place).fetchone()
     if row is None:
         return None
     return CertificateRecord(
@@ -123,4 +131,8 @@ def find_meta(connection: sqlite3.Connection, key: str) -> str | None:
 def health(connection: sqlite3.Connection) -> StoreHealth:
     """The answer of a store that can be read; whether it can be written only its writer knows."""
     high_water, epoch = (int(find_meta(connection, key) or "0") for key in ("high_water", "epoch"))
-    return StoreHealth(writable=True, high_water=high_water, epoch=epoch)
+    authority = find_meta(connection, "authority_id") or ""
+    not_before = int(find_meta(connection, TOKENS_NOT_BEFORE) or "0")
+    return StoreHealth(
+        writable=True, high_water=high_water, epoch=epoch, authority=authority, tokens_not_before=not_before
+    )

@@ -17,6 +17,7 @@ from typing import Final, final
 from provisor.errors import ConfigError
 from provisor.ports import Entry, EntryID, IssuerRecord, Ledger, Outcome, StoreHealth
 from provisor.storage import queries
+from provisor.storage.archive import SQLiteArchive
 from provisor.storage.base import Sign, SignedCertificate, StoreFailed
 from provisor.storage.judging import HIGH_WATER, Batch, Surprise
 from provisor.storage.ledger import ConnectionLedger
@@ -43,7 +44,7 @@ _NEVER_COMMITTED: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_W
 """Errors of writing the log itself: its last frame, which is what commits, was not written."""
 
 _RAISE_HIGH_WATER: Final = (
-    "INSERT INTO meta VALUES (?, ?)"
+    "INSERT INTO meta (key, value) VALUES (?, ?)"
     " ON CONFLICT DO UPDATE SET value = max(CAST(value AS INTEGER), CAST(excluded.value AS INTEGER))"
 )
 
@@ -64,6 +65,7 @@ class SQLiteStore:
         self._uncertain = False
         self._high_water = queries.health(connection).high_water
         self.ledger: Ledger = ConnectionLedger(self._get_connection, lambda: None)
+        self.archive = SQLiteArchive(self._get_connection)
 
     @staticmethod
     def open(path: Path | str, *, connection_type: type[sqlite3.Connection] = sqlite3.Connection) -> SQLiteStore:
@@ -127,7 +129,7 @@ class SQLiteStore:
             verdicts.append(batch.judge(entry))
             if verdicts[-1] is None:
                 batch.take(entry)
-        insert_rows(connection, batch.rows)
+        insert_rows(connection, batch.rows, now)
         outcomes: list[Outcome] = []
         for index, (entry, verdict) in enumerate(zip(entries, verdicts, strict=True)):
             if verdict is None and entry.sign is not None:
@@ -143,7 +145,7 @@ class SQLiteStore:
         connection = self._get_connection()
         batch = self._batch(connection, now, optimistic=False)
         outcomes = [batch.admit(entry, partial(sign, index)) for index, entry in enumerate(entries)]
-        insert_rows(connection, batch.rows)
+        insert_rows(connection, batch.rows, now)
         insert_certificates(connection, batch.rows)
         return outcomes
 
@@ -156,7 +158,7 @@ class SQLiteStore:
         try:
             batch = self._batch(connection, now, optimistic=False)
             outcome = batch.admit(entry, sign)
-            insert_rows(connection, batch.rows)
+            insert_rows(connection, batch.rows, now)
             insert_certificates(connection, batch.rows)
         except _ENTRY_FAULTS as error:
             connection.execute("ROLLBACK TO entry")

@@ -6,11 +6,18 @@ import sqlite3
 from typing import TypeVar, assert_never, final
 
 from provisor.ports import (
+    AppendLog,
+    DropEvents,
+    DropExpired,
+    DropHeads,
+    DropReceipts,
     DropSpentTokens,
     EntryID,
+    IndexTerms,
     IssuerID,
     JobRecord,
     PutCRL,
+    PutHead,
     PutIssuer,
     PutMeta,
     RecordRevocation,
@@ -20,8 +27,10 @@ from provisor.ports import (
     WakeJob,
     Write,
 )
-from provisor.storage import queries
-from provisor.storage.judging import Place, Recorded, Row, Rows
+from provisor.storage import archive_log, queries
+from provisor.storage.judging import INDEXED, Place, Recorded, Row, Rows
+from provisor.storage.sqlite_retention import drop_events, drop_expired, drop_receipts
+from provisor.storage.token_days import drop_tokens, insert_tokens
 
 K = TypeVar("K", bytes, Place)
 
@@ -57,6 +66,12 @@ class SQLiteFacts:
     def find_crl_number(self, issuer: IssuerID) -> int | None:
         return queries.find_crl_number(self._connection, issuer)
 
+    def log_size(self) -> int:
+        return archive_log.log_size(self._connection)
+
+    def head_size(self) -> int:
+        return archive_log.head_size(self._connection)
+
 
 _REVOKED = "SELECT 1 FROM revocations WHERE issuer_n = ? AND serial = ?"
 _ISSUED = (
@@ -67,16 +82,60 @@ _ISSUED = (
 
 def insert_certificates(connection: sqlite3.Connection, rows: Rows) -> None:
     """Sorted by key: neighbours share pages."""
-    _insert(connection, "INSERT INTO certificates VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows.certificates)
+    if not rows.certificates:
+        return
+    numbers: dict[Row, int] = {}
+    values: list[Row] = []
+    for place in sorted(rows.certificates):
+        row = rows.certificates[place]
+        provisioner = row[_PROVISIONER]
+        number = numbers.get(provisioner)
+        if number is None:
+            number = numbers[provisioner] = _number_provisioner(connection, provisioner)
+        values.append((*row[: _PROVISIONER.start], number, *row[_PROVISIONER.stop :]))
+    if connection.executemany(_INSERT_CERTIFICATE, values).rowcount != len(values):
+        raise sqlite3.IntegrityError("a serial is that of a certificate that expired")
 
 
-def insert_rows(connection: sqlite3.Connection, rows: Rows) -> None:
-    """All but the certificates."""
-    _insert(connection, "INSERT INTO revocations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows.revocations)
-    _insert(connection, "INSERT INTO tokens VALUES (?, ?, ?, ?)", rows.tokens)
+def _number_provisioner(connection: sqlite3.Connection, provisioner: Row) -> int:
+    """The short number of a provisioner's id, name and kind."""
+    row = connection.execute(_FIND_PROVISIONER, provisioner).fetchone()
+    if row is None:
+        connection.execute("INSERT INTO provisioners (id, name, kind) VALUES (?, ?, ?)", provisioner)
+        row = connection.execute(_FIND_PROVISIONER, provisioner).fetchone()
+    return int(row[0])
+
+
+def insert_rows(connection: sqlite3.Connection, rows: Rows, now: int) -> None:
+    """All but the certificates. `now` is in unix seconds."""
+    _insert(connection, _INSERT_REVOCATION, rows.revocations)
+    if rows.tokens:
+        insert_tokens(connection, rows.tokens, now)
     # In the order of arrival, which is the order of the log.
     connection.executemany("INSERT INTO events (id, issuer_n, serial, body) VALUES (?, ?, ?, ?)", rows.events.values())
-    _insert(connection, "INSERT INTO receipts VALUES (?)", rows.receipts)
+    _insert(connection, "INSERT INTO receipts (id) VALUES (?)", rows.receipts)
+
+
+# Columns are named: a newer program may have added some that have defaults.
+_INSERT_CERTIFICATE = (
+    "INSERT INTO certificates (issuer_n, serial, lineage, predecessor, not_before, not_after, provisioner_n,"
+    " csr_digest, crl_shard, der) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10"
+    " WHERE NOT EXISTS (SELECT 1 FROM expired_certificates WHERE issuer_n = ?1 AND serial = ?2)"
+)
+_PROVISIONER = slice(6, 9)
+"""Where `Rows.certificates` has id, name and kind of the provisioner."""
+
+_FIND_PROVISIONER = "SELECT n FROM provisioners WHERE id = ? AND name = ? AND kind = ?"
+_INSERT_REVOCATION = (
+    "INSERT INTO revocations (issuer_n, serial, reason_code, reason, revoked_at, expires, provisioner_id, token_id,"
+    " mtls) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+_PUT_META = "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
+_PUT_CRL = (
+    "INSERT INTO crls (issuer_n, number, this_update, next_update, der) VALUES (?, ?, ?, ?, ?)"
+    " ON CONFLICT (issuer_n) DO UPDATE SET number = excluded.number, this_update = excluded.this_update,"
+    " next_update = excluded.next_update, der = excluded.der"
+)
 
 
 def _insert(connection: sqlite3.Connection, statement: str, rows: dict[K, Row]) -> None:
@@ -88,7 +147,7 @@ def apply(connection: sqlite3.Connection, write: Write) -> None:
     """A write that is no appended row."""
     match write:
         case PutMeta():
-            connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (write.key, write.value))
+            connection.execute(_PUT_META, (write.key, write.value))
         case PutIssuer():
             query = (
                 "INSERT INTO issuers (id, certificate, state) VALUES (?, ?, ?)"
@@ -98,14 +157,29 @@ def apply(connection: sqlite3.Connection, write: Write) -> None:
         case PutCRL():
             number = queries.find_issuer_number(connection, write.issuer)
             values = (number, write.number, write.this_update, write.next_update, write.der)
-            connection.execute("INSERT OR REPLACE INTO crls VALUES (?, ?, ?, ?, ?)", values)
+            connection.execute(_PUT_CRL, values)
         case DropSpentTokens():
-            query = (
-                "DELETE FROM tokens WHERE key IN (SELECT key FROM tokens WHERE expires < ? ORDER BY expires LIMIT ?)"
-            )
-            connection.execute(query, (write.before, max(0, write.limit)))
+            drop_tokens(connection, write.before, write.limit)
+        case DropReceipts():
+            drop_receipts(connection, write.before, max(0, write.limit))
+        case DropExpired():
+            drop_expired(connection, write)
+        case DropEvents():
+            drop_events(connection, write)
         case TakeLease() | ScheduleJob() | WakeJob():
             _change_job(connection, write)
+        case IndexTerms():
+            # In their order: neighbours share pages.
+            connection.executemany("INSERT OR IGNORE INTO terms (term, n) VALUES (?, ?)", sorted(write.terms))
+            connection.execute(_PUT_META, (INDEXED, str(write.upto)))
+        case AppendLog():
+            archive_log.append(connection, write)
+        case PutHead():
+            head = (write.size, write.at, write.text, write.signature)
+            connection.execute("INSERT INTO log_heads (size, at, text, signature) VALUES (?, ?, ?, ?)", head)
+        case DropHeads():
+            newest = archive_log.head_size(connection)
+            connection.executemany("DELETE FROM log_heads WHERE size = ?", [(s,) for s in write.sizes if s != newest])
         case SpendToken() | RecordRevocation():
             raise AssertionError("an appended row")
         case _:

@@ -43,6 +43,9 @@ class ScriptedNotary:
         answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
         return answer(entry)
 
+    async def sign_head(self, issuer: IssuerID, text: bytes) -> bytes:
+        raise AssertionError
+
     async def sign_crl(self, issuer: IssuerID, tbs: bytes) -> bytes:
         raise AssertionError("no list is made here")
 

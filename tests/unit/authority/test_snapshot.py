@@ -10,7 +10,9 @@ import pytest
 from provisor.authority.snapshot import audiences_for
 from provisor.core.identity import Operation
 from provisor.core.jose.audience import audiences_match
+from provisor.errors import Unauthenticated
 from support.authority import MemoryCA, make_config
+from support.credentials import make_party
 
 
 @pytest.fixture
@@ -92,6 +94,58 @@ def test_later_serials_are_larger(ca: MemoryCA) -> None:
 @pytest.mark.parametrize("year", [1970, 2026, 2106, 9999])
 def test_an_id_has_16_octets_in_any_year(ca: MemoryCA, year: int) -> None:
     assert len(ca.snapshot.generate_id(datetime(year, 6, 1, tzinfo=UTC))) == 16
+
+
+# -- clients ------------------------------------------------------------------------------------------------------
+
+
+def test_a_client_certificate_is_read_and_verified_once_an_epoch(ca: MemoryCA) -> None:
+    leaf = ca.issue()
+    first = ca.snapshot.find_client(leaf.der)
+    assert ca.snapshot.find_client(bytes(bytearray(leaf.der))) is first
+    assert (first.leaf.serial, first.issuer) == (leaf.serial, ca.snapshot.issuer)
+    ca.reconfigure(ca.document)
+    assert ca.snapshot.find_client(leaf.der) is not first
+
+
+def test_other_octets_are_another_client_certificate(ca: MemoryCA) -> None:
+    leaf = ca.issue()
+    ca.snapshot.find_client(leaf.der)
+    for at in range(len(leaf.der) - 80):  # all but the signature
+        changed = bytearray(leaf.der)
+        changed[at] ^= 1
+        with pytest.raises(Unauthenticated):
+            ca.snapshot.find_client(bytes(changed))
+
+
+def test_what_was_refused_is_looked_at_again(ca: MemoryCA) -> None:
+    stranger = make_party("a.test", None, now=ca.clock.now)
+    for _ in range(2):
+        with pytest.raises(Unauthenticated, match="not of an issuer"):
+            ca.snapshot.find_client(stranger.der)
+
+
+def test_a_remembered_client_is_still_refused_once_it_is_revoked(ca: MemoryCA) -> None:
+    leaf = ca.issue()
+    assert ca.call("POST", "/renew", client_certificate=leaf).status == 201
+    revoked = ca.call("POST", "/revoke", {"serial": str(leaf.serial), "passive": True}, client_certificate=leaf)
+    assert revoked.status == 200
+    assert ca.call("POST", "/renew", client_certificate=leaf).status == 401
+
+
+def test_a_remembered_client_is_still_refused_once_its_time_is_over(ca: MemoryCA) -> None:
+    leaf = ca.issue()
+    assert ca.call("POST", "/renew", client_certificate=leaf).status == 201
+    ca.clock.advance(hours=25)
+    assert ca.call("POST", "/renew", client_certificate=leaf).status == 401
+
+
+def test_a_remembered_client_is_still_refused_once_its_provisioner_forbids_renewal(ca: MemoryCA) -> None:
+    leaf = ca.issue()
+    assert ca.call("POST", "/renew", client_certificate=leaf).status == 201
+    entry = next(iter(ca.signers.values())).entry(claims={"disableRenewal": True})
+    ca.reconfigure(make_config(entry))
+    assert ca.call("POST", "/renew", client_certificate=leaf).status == 401
 
 
 # -- configuration ------------------------------------------------------------------------------------------------

@@ -234,9 +234,8 @@ def test_strict_makes_faults_of_warnings() -> None:
         (
             {"db": {"type": "MySQL"}},
             "$.db.type",
-            "db.type mysql is not supported by this version of Provisor; use sqlite",
+            "db.type mysql is not supported by this version of Provisor; use sqlite or postgresql",
         ),
-        ({"db": {"type": "postgresql"}}, "$.db.type", "db.type postgresql is not supported"),
         ({"db": {"type": "nope"}}, "$.db.type", "Error opening database of Type nope: nope database not supported"),
         ({"insecureAddress": "nope"}, "$.insecureAddress", "invalid insecure address nope"),
         ({"root": ["a", ""]}, "$.root", "root cannot be empty"),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
@@ -19,6 +20,7 @@ from provisor.core.pem import (
     encode_pem,
     encode_private_key,
     encode_public_key,
+    find_der,
     parse_blocks,
     parse_certificates,
     parse_private_key,
@@ -172,7 +174,39 @@ def test_any_octets_survive_pem(der: bytes, label: str) -> None:
 
 @given(st.lists(st.sampled_from([b"-----BEGIN A-----\n", b"-----END A-----\n", b"AAAA\n", b"x: y\n", b"\n", b"-----"])))
 def test_broken_blocks_never_raise(lines: list[bytes]) -> None:
-    parse_blocks(b"".join(lines))
+    data = b"".join(lines)
+    blocks = parse_blocks(data)
+    assert find_der(data, "A") == (blocks[0].der if blocks else None)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text,
+        lambda text: text.replace("\n", "\r\n"),
+        lambda text: text.rstrip("\n"),
+        lambda text: "\n" + text + "\n",
+        lambda text: "words\n" + text + "words\n",
+        lambda text: text + text,
+        lambda text: encode_pem("B", TWO) + text,
+        lambda text: text + encode_pem("B", TWO),
+        lambda text: text.replace("MAMC", "MA MC"),
+        lambda text: text.replace("MAMC", "MA\nMC"),
+        lambda text: text.replace("MAMC", "x: y\n\nMAMC"),
+        lambda text: text.replace("MAMC", "MA=MC"),
+        lambda text: text.replace("AQE=", "AQE"),
+        lambda text: text.replace("MAMCAQE=", ""),
+        lambda text: text.replace("-----BEGIN A", "-----BEGIN B"),
+        lambda text: text.replace("-----END A", "-----END B"),
+        lambda text: text.replace("-----END A", "----END A"),
+        lambda text: text.replace("\n-----END", "-----END"),
+        lambda text: "",
+    ],
+)
+def test_the_first_block_is_found_alike_however_it_is_looked_for(change: Callable[[str], str]) -> None:
+    data = change(encode_pem("A", ONE)).encode()
+    blocks = parse_blocks(data)
+    assert find_der(data, "A") == find_der(data, "C") == (blocks[0].der if blocks else None)
 
 
 def test_a_long_run_of_borders_takes_no_time() -> None:

@@ -18,10 +18,10 @@ class Clock:
         return self.now
 
 
-def play(scenario: Callable[[SignerPool, Clock], Awaitable[None]], limits: PoolLimits) -> None:
+def play(scenario: Callable[[SignerPool, Clock], Awaitable[None]], limits: PoolLimits, threads: int = 4) -> None:
     async def on_stage() -> None:
         clock = Clock()
-        pool = SignerPool(limits, monotonic=clock)
+        pool = SignerPool(limits, threads=threads, monotonic=clock)
         async with asyncio.timeout(10):
             await scenario(pool, clock)
         pool.close()
@@ -42,7 +42,7 @@ def test_signatures_are_made_side_by_side() -> None:
         together = threading.Barrier(3)
         await asyncio.gather(*(pool.run(together.wait) for _ in range(3)))
 
-    play(scenario, PoolLimits(threads=3))
+    play(scenario, PoolLimits(), threads=3)
 
 
 def test_beyond_the_limit_in_flight_nothing_is_taken() -> None:
@@ -56,7 +56,7 @@ def test_beyond_the_limit_in_flight_nothing_is_taken() -> None:
         await asyncio.gather(*running)
         assert await pool.run(succeed) == b"signature"
 
-    play(scenario, PoolLimits(threads=1, in_flight=2))
+    play(scenario, PoolLimits(in_flight=2), threads=1)
 
 
 def test_one_that_takes_too_long_is_given_up_but_keeps_its_place() -> None:
@@ -71,7 +71,7 @@ def test_one_that_takes_too_long_is_given_up_but_keeps_its_place() -> None:
             await asyncio.sleep(0)
         assert await pool.run(succeed) == b"signature"
 
-    play(scenario, PoolLimits(threads=1, in_flight=1, deadline_seconds=0.05))
+    play(scenario, PoolLimits(in_flight=1, deadline_seconds=0.05), threads=1)
 
 
 def test_after_failures_in_a_row_nothing_is_tried_for_a_while_then_one_then_all() -> None:

@@ -13,7 +13,6 @@ def head(*headers: tuple[bytes, bytes], url: bytes = b"/") -> RequestHead:
     made = RequestHead()
     made.add_url(url)
     for name, value in headers:
-        made.count(name, value)
         made.add_header(name, value)
     return made
 

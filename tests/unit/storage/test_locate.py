@@ -57,7 +57,7 @@ def test_almost_a_bbolt_is_none(content: bytes, tmp_path: Path) -> None:
     assert locate("bbolt", str(tmp_path / "step.db")) == tmp_path / "step.db.provisor.db"
 
 
-@pytest.mark.parametrize("kind", ["mysql", "MySQL", "postgresql"])
+@pytest.mark.parametrize("kind", ["mysql", "MySQL"])
 def test_the_databases_of_servers_are_refused(kind: str) -> None:
     with pytest.raises(ConfigError, match=r"not supported by this version.*do not come along"):
         locate(kind, "user:password@tcp(127.0.0.1)/")

@@ -10,6 +10,7 @@ from provisor.storage.migrate import migrate
 TABLES = {
     "meta",
     "issuers",
+    "provisioners",
     "certificates",
     "expired_certificates",
     "revocations",

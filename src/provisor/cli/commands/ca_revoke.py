@@ -6,9 +6,10 @@ import re
 from collections.abc import Mapping
 
 from provisor.cli import connect, exits, files, keys, output, tokens
+from provisor.cli.admin import ADMIN_SOCKET, open_admin
 from provisor.cli.commands import common
 from provisor.cli.exits import CommandError
-from provisor.cli.grammar import Call, command, text
+from provisor.cli.grammar import Call, Flag, command, text
 from provisor.cli.pair import make_pair
 from provisor.cli.tokens import Credential, Wish
 from provisor.client.ca import CAClient
@@ -23,6 +24,13 @@ _FLAGS = (
     text("key", metavar="file", help="its key"),
     text("reason", metavar="string", help="why, in words"),
     text("reasonCode", metavar="code", help="why: 0 to 10, or a name such as keyCompromise"),
+    Flag(
+        names=("lineage",),
+        metavar="serial",
+        help="all of a line, by the server on this machine",
+        ignores_environment=True,
+    ),
+    ADMIN_SOCKET,
     common.TOKEN,
     common.CA_CONFIG,
     common.OFFLINE,
@@ -55,7 +63,13 @@ def revoke(call: Call) -> None:
     With a serial number a token is the credential: the one of --token, or one made with a provisioner's key.
     With --cert and --key it is the certificate. What was issued stays valid for those who do not look into the
     revocation list; it cannot be renewed any more.
+
+    With --lineage everything is revoked that can still be renewed of the line that the serial number belongs to:
+    what it renewed and what renewed it. The credential is the user who asks the server on this machine.
     """
+    if call.text("lineage"):
+        _revoke_line(call)
+        return
     serial = _serial(call)
     request = RevokeRequest(
         serial=serial, reason_code=_reason_code(call.text("reasonCode")), reason=call.text("reason"), passive=True
@@ -67,6 +81,24 @@ def revoke(call: Call) -> None:
     else:
         _revoke_by_certificate(call, request)
     output.note(f"Certificate with Serial Number {serial} has been revoked.")
+
+
+def _revoke_line(call: Call) -> None:
+    for flag in ("cert", "key", "token", "offline"):
+        if call.switch(flag) if flag == "offline" else call.text(flag):
+            raise exits.incompatible_flags("lineage", flag)
+    if call.arguments:
+        raise CommandError(f"'{call.command} --lineage <serial>' expects no additional positional arguments")
+    code = _reason_code(call.text("reasonCode"))
+    with open_admin(call, call.paths) as admin:
+        done = admin.revoke_lineage(call.text("lineage"), code, call.text("reason"))
+    for serial in done.revoked:
+        output.note(f"Certificate with Serial Number {serial} has been revoked.")
+    count = len(done.revoked)
+    output.note(
+        f"Line of {done.lineage}: {count} {'certificate' if count == 1 else 'certificates'} revoked, "
+        f"{done.already} revoked before."
+    )
 
 
 def _serial(call: Call) -> str:

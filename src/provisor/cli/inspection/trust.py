@@ -6,30 +6,17 @@ The rules of RFC 5280 section 6.1 for signatures, windows, authorities, path len
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 
 from provisor.core.durations import format_rfc3339
 from provisor.core.names import NameKind, parse_ip
 from provisor.core.x509 import oids
 from provisor.core.x509.certificate import Certificate
-from provisor.core.x509.chain import MAX_CHAIN, is_issued_by
+from provisor.core.x509.chain import UNDERSTOOD, is_issued_by, may_sign, reaches_root
 from provisor.core.x509.constraints import join_constraints
-from provisor.core.x509.extensions import KeyUsage
 from provisor.errors import ProvisorError, Unauthenticated
 
-_UNDERSTOOD = frozenset(
-    (
-        oids.KEY_USAGE,
-        oids.EXT_KEY_USAGE,
-        oids.BASIC_CONSTRAINTS,
-        oids.NAME_CONSTRAINTS,
-        oids.SUBJECT_ALT_NAME,
-        oids.SUBJECT_KEY_ID,
-        oids.AUTHORITY_KEY_ID,
-        oids.CERTIFICATE_POLICIES,
-    )
-)
 _HOST = re.compile(r"(?:\*\.)?[A-Za-z0-9_](?:[A-Za-z0-9_-]*)(?:\.[A-Za-z0-9_][A-Za-z0-9_-]*)*\.?")
 
 
@@ -45,12 +32,16 @@ def verify(
     _check_itself(leaf, now)
     if host:
         check_host(leaf, host)
-    _Search(intermediates, roots, now).run(leaf)
+    if any(root.der == leaf.der for root in roots):
+        return
+    is_above = _Above(now)
+    if not reaches_root((leaf,), intermediates, roots, is_above):
+        raise is_above.problem
 
 
 def _check_itself(certificate: Certificate, now: datetime) -> None:
     for extension in certificate.extensions:
-        if extension.critical and extension.oid not in _UNDERSTOOD:
+        if extension.critical and extension.oid not in UNDERSTOOD:
             raise Unauthenticated("x509: unhandled critical extension")
     text = f"x509: certificate has expired or is not yet valid: current time {format_rfc3339(now)} is "
     if now < certificate.not_before:
@@ -59,47 +50,23 @@ def _check_itself(certificate: Certificate, now: datetime) -> None:
         raise Unauthenticated(f"{text}after {format_rfc3339(certificate.not_after)}")
 
 
-class _Search:
-    """Depth first, roots before intermediates."""
+class _Above:
+    """The rules for a certificate above another, at one moment; `problem` is the last one that broke a rule."""
 
-    def __init__(self, intermediates: Sequence[Certificate], roots: Sequence[Certificate], now: datetime) -> None:
-        self._roots = roots
-        self._intermediates = intermediates
+    def __init__(self, now: datetime) -> None:
+        self.problem = Unauthenticated("x509: certificate signed by unknown authority")
         self._now = now
-        self._problem = Unauthenticated("x509: certificate signed by unknown authority")
 
-    def run(self, leaf: Certificate) -> None:
-        trusted = {root.der for root in self._roots}
-        if leaf.der not in trusted and not self._reaches_root([leaf]):
-            raise self._problem
-
-    def _reaches_root(self, chain: list[Certificate]) -> bool:
-        if len(chain) >= MAX_CHAIN:
-            return False
-        if any(self._is_above(root, chain) for root in self._roots):
-            return True
-        return any(self._reaches_root([*chain, parent]) for parent in self._candidates(chain))
-
-    def _candidates(self, chain: list[Certificate]) -> Iterator[Certificate]:
-        seen = {certificate.der for certificate in chain}
-        for candidate in self._intermediates:
-            if candidate.der not in seen and self._is_above(candidate, chain):
-                yield candidate
-
-    def _is_above(self, parent: Certificate, chain: list[Certificate]) -> bool:
-        if not is_issued_by(chain[-1], parent) or not _may_sign(parent):
+    def __call__(self, parent: Certificate, chain: Sequence[Certificate]) -> bool:
+        if not is_issued_by(chain[-1], parent) or not may_sign(parent):
             return False
         try:
             _check_itself(parent, self._now)
             _check_authority(parent, chain)
         except ProvisorError as error:
-            self._problem = Unauthenticated(error.public or error.detail)
+            self.problem = Unauthenticated(error.public or error.detail)
             return False
         return True
-
-
-def _may_sign(parent: Certificate) -> bool:
-    return parent.is_ca and (parent.key_usage is None or KeyUsage.CERT_SIGN in parent.key_usage)
 
 
 def _check_authority(parent: Certificate, chain: Sequence[Certificate]) -> None:

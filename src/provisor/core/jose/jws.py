@@ -63,12 +63,12 @@ class UnverifiedToken(SignedMessage, frozen=True):
 
 def parse_token(text: str) -> UnverifiedToken:
     """A JWS with a JSON object as payload. Raises `BadToken`."""
-    message = parse_jws(text)
+    header, payload, signed, signature = _parse(text)
     try:
-        claims = parse_members(message.payload)
+        claims = parse_members(payload)
     except NotJOSE as problem:
         raise BadToken(f"error unmarshaling token: {problem}") from problem
-    return UnverifiedToken(message.header, message.payload, message.signed, message.signature, claims, text)
+    return UnverifiedToken(header, payload, signed, signature, claims, text)
 
 
 def parse_jws(text: str) -> SignedMessage:
@@ -76,6 +76,11 @@ def parse_jws(text: str) -> SignedMessage:
 
     White space anywhere and `=` at the end of a part are tolerated. Raises `BadToken`.
     """
+    return SignedMessage(*_parse(text))
+
+
+def _parse(text: str) -> tuple[dict[str, object], bytes, bytes, bytes]:
+    """The members of a `SignedMessage`."""
     # step-ca: white space is dropped wherever it is, padding is dropped, and JSON is a token too.
     if len(text) > MAX_BYTES:
         raise BadToken(f"error parsing token: more than {MAX_BYTES} octets")
@@ -85,7 +90,7 @@ def parse_jws(text: str) -> SignedMessage:
         header = _parse_header(protected)
     except (NotJOSE, BadKey) as problem:
         raise BadToken(f"error parsing token: {problem}") from problem
-    return SignedMessage(header, payload, encode_base64url(protected) + b"." + encode_base64url(payload), signature)
+    return header, payload, encode_base64url(protected) + b"." + encode_base64url(payload), signature
 
 
 def verify_signature(token: SignedMessage, key: PublicKey) -> None:

@@ -12,7 +12,7 @@ from msgspec import Struct
 from provisor.core.keys import KeyInfo
 from provisor.core.names import Name
 from provisor.core.x509 import oids
-from provisor.core.x509.der import LenientExtension, Signed, Validity, read
+from provisor.core.x509.der import LenientExtension, Signed, Validity, encoded, read
 from provisor.core.x509.extensions import (
     BasicConstraints,
     Extension,
@@ -99,21 +99,21 @@ def _parse(der: bytes) -> Certificate:
     tbs = read(signed.content, _TBSCertificate)
     if tbs.version != _VERSION_3:
         raise ValueError("not of version 3")
-    algorithm = asn1.encode_der(signed.algorithm)
-    if asn1.encode_der(tbs.signature) != algorithm:
+    algorithm = encoded(signed.algorithm)
+    if encoded(tbs.signature) != algorithm:
         raise ValueError("two different signature algorithms")
     extensions = tuple(Extension(e.oid.dotted_string, bool(e.critical), e.value) for e in tbs.extensions or ())
     values = {extension.oid: extension.value for extension in extensions}
     if len(values) != len(extensions):
         raise ValueError("an extension is there twice")
-    subject, spki = asn1.encode_der(tbs.subject), asn1.encode_der(tbs.spki)
+    subject, spki = encoded(tbs.subject), encoded(tbs.spki)
     usage, purposes = values.get(oids.KEY_USAGE), values.get(oids.EXT_KEY_USAGE)
     constraints, names = values.get(oids.BASIC_CONSTRAINTS), values.get(oids.SUBJECT_ALT_NAME)
     skid, akid = values.get(oids.SUBJECT_KEY_ID), values.get(oids.AUTHORITY_KEY_ID)
     return Certificate(
         der=der,
         serial=tbs.serial,
-        issuer=asn1.encode_der(tbs.issuer),
+        issuer=encoded(tbs.issuer),
         subject=subject,
         common_name=parse_common_name(subject),
         not_before=tbs.validity.not_before.as_datetime(),

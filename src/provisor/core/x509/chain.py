@@ -6,7 +6,7 @@ against it alone; the one in a renewal token brings its intermediates, up to one
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 from cryptography.hazmat import asn1
@@ -16,7 +16,7 @@ from provisor.core.x509 import oids
 from provisor.core.x509.algorithms import SCHEMES, is_signature_valid
 from provisor.core.x509.certificate import Certificate, parse_certificate
 from provisor.core.x509.constraints import join_constraints
-from provisor.core.x509.der import Signed
+from provisor.core.x509.der import Signed, encoded
 from provisor.core.x509.extensions import KeyUsage
 from provisor.core.x509.issuer import Issuer
 from provisor.errors import CertificateExpired, Malformed, ProvisorError, Unauthenticated
@@ -27,7 +27,7 @@ MAX_CHAIN = 8
 _MAX_SIGNATURES = 32
 """Signatures that one chain may cost: candidates with one name and different keys multiply."""
 
-_UNDERSTOOD = frozenset(
+UNDERSTOOD = frozenset(
     (
         oids.KEY_USAGE,
         oids.EXT_KEY_USAGE,
@@ -39,6 +39,34 @@ _UNDERSTOOD = frozenset(
         oids.CERTIFICATE_POLICIES,
     )
 )
+"""Extensions that may be critical."""
+
+IsAbove = Callable[[Certificate, Sequence[Certificate]], bool]
+"""Whether a certificate stands above the last one of a chain, leaf first, whose others are below that."""
+
+
+def reaches_root(
+    chain: Sequence[Certificate],
+    intermediates: Sequence[Certificate],
+    roots: Sequence[Certificate],
+    is_above: IsAbove,
+) -> bool:
+    """Whether `chain` leads to one of `roots`: depth first, roots before intermediates, no key twice."""
+    if len(chain) >= MAX_CHAIN:
+        return False
+    if any(is_above(root, chain) for root in roots):
+        return True
+    seen = {certificate.spki for certificate in chain}
+    return any(
+        reaches_root((*chain, parent), intermediates, roots, is_above)
+        for parent in intermediates
+        if parent.spki not in seen and is_above(parent, chain)
+    )
+
+
+def may_sign(certificate: Certificate) -> bool:
+    """Whether it is an authority's, and its key usage lets it sign certificates."""
+    return certificate.is_ca and (certificate.key_usage is None or KeyUsage.CERT_SIGN in certificate.key_usage)
 
 
 def is_issued_by(child: Certificate, parent: Certificate) -> bool:
@@ -47,7 +75,7 @@ def is_issued_by(child: Certificate, parent: Certificate) -> bool:
     if child.issuer != parent.subject or scheme is None:
         return False
     signed = asn1.decode_der(Signed, child.der)
-    content = asn1.encode_der(signed.content)
+    content = encoded(signed.content)
     return is_signature_valid(parent.spki, scheme, signed.signature.as_bytes(), content)
 
 
@@ -97,7 +125,7 @@ def _check_critical(certificate: Certificate) -> None:
         if not extension.critical:
             continue
         unread = extension.oid == oids.SUBJECT_ALT_NAME and not certificate.names
-        if unread or extension.oid not in _UNDERSTOOD:
+        if unread or extension.oid not in UNDERSTOOD:
             raise Unauthenticated(f"certificate: critical extension {extension.oid} is not understood")
 
 
@@ -122,34 +150,19 @@ def verify_chain(ders: Sequence[bytes], roots: Sequence[Certificate], at: dateti
         raise Unauthenticated("client certificate: key usage lacks digitalSignature")
     if not leaf.not_before <= moment <= leaf.not_after:
         raise Unauthenticated("client certificate: not valid at the moment it is judged")
-    if not _Search(intermediates, roots, moment).reaches_root([leaf]):
+    if not reaches_root((leaf,), intermediates, roots, _Above(moment)):
         raise Unauthenticated("client certificate: no chain to a root of this CA")
     return leaf
 
 
-class _Search:
-    """Depth first over what could be above, roots before intermediates."""
+class _Above:
+    """The rules for a certificate above a client's, at one moment, with a limit to what a chain may cost."""
 
-    def __init__(self, intermediates: Sequence[Certificate], roots: Sequence[Certificate], at: datetime) -> None:
-        self._intermediates = intermediates
-        self._roots = roots
+    def __init__(self, at: datetime) -> None:
         self._at = at
         self._signatures_left = _MAX_SIGNATURES
 
-    def reaches_root(self, chain: list[Certificate]) -> bool:
-        if len(chain) >= MAX_CHAIN:
-            return False
-        if any(self._is_above(root, chain) for root in self._roots):
-            return True
-        return any(self.reaches_root([*chain, parent]) for parent in self._parents(chain))
-
-    def _parents(self, chain: list[Certificate]) -> Iterator[Certificate]:
-        seen = {certificate.spki for certificate in chain}
-        for candidate in self._intermediates:
-            if candidate.spki not in seen and self._is_above(candidate, chain):
-                yield candidate
-
-    def _is_above(self, parent: Certificate, chain: list[Certificate]) -> bool:
+    def __call__(self, parent: Certificate, chain: Sequence[Certificate]) -> bool:
         if parent.subject != chain[-1].issuer or not self._may_issue(parent, chain):
             return False
         if self._signatures_left == 0:
@@ -157,11 +170,9 @@ class _Search:
         self._signatures_left -= 1
         return is_issued_by(chain[-1], parent)
 
-    def _may_issue(self, parent: Certificate, chain: list[Certificate]) -> bool:
+    def _may_issue(self, parent: Certificate, chain: Sequence[Certificate]) -> bool:
         """Rules of RFC 5280 section 6.1.4 for a certificate with the `chain` below it."""
-        if not parent.is_ca or not parent.not_before <= self._at <= parent.not_after:
-            return False
-        if parent.key_usage is not None and KeyUsage.CERT_SIGN not in parent.key_usage:
+        if not may_sign(parent) or not parent.not_before <= self._at <= parent.not_after:
             return False
         if parent.path_length is not None and len(chain) - 1 > parent.path_length:
             return False

@@ -9,21 +9,25 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from typing import Annotated
 
 from cryptography import x509
 from cryptography.hazmat import asn1
 from msgspec import Struct
 
+from provisor.core.der import encode_integer, header_size
 from provisor.core.durations import Duration, elapsed, format_duration, format_go_time
 from provisor.core.keys import KeyInfo
 from provisor.core.names import Name, NameKind, canonical_uri
-from provisor.core.x509.der import TBSCertificate
+from provisor.core.x509.der import TBSCertificate, Validity, encoded
 from provisor.core.x509.draft import CheckedDraft, Draft, assemble, encode_tbs
 from provisor.core.x509.issuer import Issuer
 from provisor.core.x509.spki import describe_spki
 from provisor.errors import Forbidden, KeyNotAllowed, ValidityNotAllowed
 
 _VERSION_3 = 2
+_VERSION = bytes.fromhex("a003020102")
+"""The same in DER."""
 
 MAX_SERIAL = (1 << 159) - 1
 """The largest serial of 20 octets (RFC 5280 section 4.1.2.2)."""
@@ -88,22 +92,22 @@ def check_invariants(
     kinds, `Unencodable` for an email address that cannot be compared with the constraints.
     """
     parsed = _decode(tbs)
-    _check_frame(parsed, issuer)
+    _check_frame(tbs, parsed, issuer)
     validity = parsed.validity
     not_before, not_after = _instant(validity.not_before), _instant(validity.not_after)
     _check_window(not_before, not_after, max_validity, now)
     _check_start(not_before, issuer)
     if not_beyond_issuer:
         _check_end(not_after, issuer)
-    spki = asn1.encode_der(parsed.spki)
+    spki = encoded(parsed.spki)
     key = _check_key(spki, min_rsa_bits, curves)
-    extensions = _read_again(tbs, issuer)
-    is_ca = _check_authority(extensions, issuer, allow_ca=allow_ca)
-    names = _names(extensions)
+    values = {type(extension.value): extension.value for extension in _read_again(tbs, issuer)}
+    is_ca = _check_authority(values, issuer, allow_ca=allow_ca)
+    names = _names(values)
     issuer.constraints.check_names(names)
     return ParsedTBS(
         serial=parsed.serial,
-        subject=asn1.encode_der(parsed.subject),
+        subject=encoded(parsed.subject),
         not_before=not_before,
         not_after=not_after,
         spki=spki,
@@ -113,21 +117,46 @@ def check_invariants(
     )
 
 
-def _decode(tbs: bytes) -> TBSCertificate:
+_Values = dict[type[x509.ExtensionType], x509.ExtensionType]
+"""What the extensions that the parser knows hold, none of them twice; the others are of no concern here."""
+
+
+@asn1.sequence
+class _Outline:
+    """A TBSCertificate whose extensions are left to the other parser, which is as strict about them."""
+
+    version: Annotated[int, asn1.Explicit(0), asn1.Default(0)]
+    serial: int
+    signature: asn1.TLV
+    issuer: asn1.TLV
+    validity: Validity
+    subject: asn1.TLV
+    spki: asn1.TLV
+    extensions: Annotated[asn1.TLV, asn1.Explicit(3)]
+
+
+def _decode(tbs: bytes) -> TBSCertificate | _Outline:
+    try:
+        return asn1.decode_der(_Outline, tbs)
+    except ValueError:
+        pass  # without extensions it has another shape
     try:
         return asn1.decode_der(TBSCertificate, tbs)
     except ValueError as error:
         raise Forbidden(f"not a certificate to be signed: {error}") from error
 
 
-def _check_frame(parsed: TBSCertificate, issuer: Issuer) -> None:
+def _check_frame(tbs: bytes, parsed: TBSCertificate | _Outline, issuer: Issuer) -> None:
     if parsed.version != _VERSION_3:
         raise Forbidden(f"certificate of version {parsed.version + 1}")
     if not 0 < parsed.serial <= MAX_SERIAL:
         raise Forbidden("serial number is not positive, or longer than 20 octets")
-    if asn1.encode_der(parsed.issuer) != issuer.certificate.subject:
+    own = _VERSION + encode_integer(parsed.serial) + issuer.signature_algorithm + issuer.certificate.subject
+    if tbs.startswith(own, header_size(len(tbs))):
+        return  # DER has one way to write what stands before the window
+    if encoded(parsed.issuer) != issuer.certificate.subject:
         raise Forbidden("issuer name is not the issuer's")
-    if asn1.encode_der(parsed.signature) != issuer.signature_algorithm:
+    if encoded(parsed.signature) != issuer.signature_algorithm:
         raise Forbidden("signature algorithm is not the issuer's")
 
 
@@ -200,13 +229,10 @@ def _read_again(tbs: bytes, issuer: Issuer) -> x509.Extensions:
         raise Forbidden(f"an extension cannot be read: {error}") from error
 
 
-def _check_authority(extensions: x509.Extensions, issuer: Issuer, *, allow_ca: bool) -> bool:
-    is_ca = signs = False
-    for extension in extensions:
-        if isinstance(extension.value, x509.BasicConstraints):
-            is_ca = extension.value.ca
-        elif isinstance(extension.value, x509.KeyUsage):
-            signs = extension.value.key_cert_sign or extension.value.crl_sign
+def _check_authority(values: _Values, issuer: Issuer, *, allow_ca: bool) -> bool:
+    constraints, usage = values.get(x509.BasicConstraints), values.get(x509.KeyUsage)
+    is_ca = isinstance(constraints, x509.BasicConstraints) and constraints.ca
+    signs = isinstance(usage, x509.KeyUsage) and (usage.key_cert_sign or usage.crl_sign)
     if (is_ca or signs) and not allow_ca:
         raise Forbidden("certificate of an authority" if is_ca else "key usage of an authority")
     if is_ca and issuer.certificate.path_length == 0:
@@ -214,11 +240,9 @@ def _check_authority(extensions: x509.Extensions, issuer: Issuer, *, allow_ca: b
     return is_ca
 
 
-def _names(extensions: x509.Extensions) -> tuple[Name, ...]:
-    for extension in extensions:
-        if isinstance(extension.value, x509.SubjectAlternativeName):
-            return tuple(_known_names(extension.value))
-    return ()
+def _names(values: _Values) -> tuple[Name, ...]:
+    names = values.get(x509.SubjectAlternativeName)
+    return tuple(_known_names(names)) if isinstance(names, x509.SubjectAlternativeName) else ()
 
 
 def _known_names(names: Iterable[x509.GeneralName]) -> Iterable[Name]:

@@ -13,6 +13,10 @@ from typing import Annotated, TypeVar, cast
 from cryptography import x509
 from cryptography.hazmat import asn1
 
+from provisor.core.der import OCTET_STRING, element, encode_length, encode_object_id, sequence
+
+_TRUE = b"\x01\x01\xff"
+
 T = TypeVar("T")
 
 
@@ -44,12 +48,6 @@ class Attribute:
 
     type: x509.ObjectIdentifier
     value: asn1.TLV
-
-
-@asn1.sequence
-class TextAttribute:
-    type: x509.ObjectIdentifier
-    value: asn1.PrintableString | str
 
 
 @asn1.sequence
@@ -98,11 +96,6 @@ class Signed:
 
 
 @asn1.sequence
-class _Frame:
-    inner: asn1.TLV
-
-
-@asn1.sequence
 class Items:
     items: list[asn1.TLV]
 
@@ -118,6 +111,12 @@ def embed_constant(der: bytes) -> asn1.TLV:
     return asn1.decode_der(asn1.TLV, der)
 
 
+def encoded(element: asn1.TLV) -> bytes:
+    """The element as it stood where it was read. The library would need half as long again."""
+    content = element.data
+    return element.tag_bytes + encode_length(len(content)) + content
+
+
 def read(element: asn1.TLV, shape: type[T]) -> T:
     """An element as one of the shapes. Raises `ValueError` if it is not."""
     return cast(T, element.parse(shape))
@@ -128,7 +127,7 @@ def frame(der: bytes) -> bytes:
 
     The library decodes shapes, not bare lists; a list is read as the only member of a shape.
     """
-    return asn1.encode_der(_Frame(inner=embed(der)))
+    return sequence(der)
 
 
 def unframe(der: bytes) -> bytes:
@@ -150,3 +149,25 @@ def object_id(dotted: str) -> x509.ObjectIdentifier:
 def encode_time(at: datetime) -> asn1.UTCTime | asn1.GeneralizedTime:
     """UTCTime for 1950 to 2049, GeneralizedTime otherwise (RFC 5280 section 4.1.2.5). `at` has whole seconds."""
     return asn1.UTCTime(at) if 1950 <= at.year < 2050 else asn1.GeneralizedTime(at)
+
+
+@lru_cache(maxsize=256)
+def encode_validity(not_before: datetime, not_after: datetime) -> bytes:
+    """The Validity of a certificate. Remembered: of the certificates of one second most have the same.
+
+    Raises `ValueError` for instants that are not whole seconds.
+    """
+    return asn1.encode_der(Validity(not_before=encode_time(not_before), not_after=encode_time(not_after)))
+
+
+def encode_extension(oid: str, critical: bool, value: bytes) -> bytes:
+    """One Extension around the DER of its value. Raises `ValueError` for what is no object identifier."""
+    head, size = _extension_head(oid, critical), len(value)
+    if size + len(head) < 0x7E:
+        return b"0%c%b\x04%c%b" % (len(head) + size + 2, head, size, value)
+    return sequence(head, element(OCTET_STRING, value))
+
+
+@lru_cache(maxsize=512)
+def _extension_head(oid: str, critical: bool) -> bytes:
+    return encode_object_id(oid) + (_TRUE if critical else b"")

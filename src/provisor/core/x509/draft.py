@@ -4,24 +4,16 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from cryptography.hazmat import asn1
 from msgspec import Struct
 
+from provisor.core.der import BIT_STRING, SEQUENCE, element, encode_integer, is_sequence, sequence
 from provisor.core.names import Name
-from provisor.core.x509.der import (
-    ExtensionSyntax,
-    Signed,
-    TBSCertificate,
-    Validity,
-    embed,
-    embed_constant,
-    encode_time,
-    object_id,
-)
+from provisor.core.x509.der import encode_extension, encode_validity
 from provisor.core.x509.extensions import Extension
 from provisor.errors import Unencodable
 
-_VERSION_3 = 2
+_VERSION_3 = bytes.fromhex("a003020102")
+_EXTENSIONS = b"\xa3"
 
 
 class Draft(Struct, frozen=True):
@@ -51,21 +43,19 @@ class CheckedDraft(Struct, frozen=True):
 
 def encode_tbs(draft: Draft) -> bytes:
     """The DER of the TBSCertificate (RFC 5280 section 4.1). Raises `Unencodable`."""
+    if not is_sequence(draft.subject) or not is_sequence(draft.spki):
+        raise Unencodable("the certificate cannot be encoded: subject or key is not DER")
     try:
-        return asn1.encode_der(
-            TBSCertificate(
-                version=_VERSION_3,
-                serial=draft.serial,
-                signature=embed_constant(draft.signature_algorithm),
-                issuer=embed_constant(draft.issuer),
-                validity=Validity(not_before=encode_time(draft.not_before), not_after=encode_time(draft.not_after)),
-                subject=embed(draft.subject),
-                spki=embed(draft.spki),
-                extensions=[
-                    ExtensionSyntax(oid=object_id(e.oid), critical=e.critical, value=e.value) for e in draft.extensions
-                ]
-                or None,
-            )
+        extensions = b"".join([encode_extension(e.oid, e.critical, e.value) for e in draft.extensions])
+        return sequence(
+            _VERSION_3,
+            encode_integer(draft.serial),
+            draft.signature_algorithm,
+            draft.issuer,
+            encode_validity(draft.not_before, draft.not_after),
+            draft.subject,
+            draft.spki,
+            element(_EXTENSIONS, element(SEQUENCE, extensions)) if extensions else b"",
         )
     except ValueError as error:
         raise Unencodable(f"the certificate cannot be encoded: {error}") from error
@@ -73,10 +63,4 @@ def encode_tbs(draft: Draft) -> bytes:
 
 def assemble(tbs: bytes, signature_algorithm: bytes, signature: bytes) -> bytes:
     """The DER of the certificate, or of the list of revoked ones: what was signed, how, and the signature."""
-    return asn1.encode_der(
-        Signed(
-            content=embed(tbs),
-            algorithm=embed_constant(signature_algorithm),
-            signature=asn1.BitString(signature, 0),
-        )
-    )
+    return sequence(tbs, signature_algorithm, element(BIT_STRING, b"\x00" + signature))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Annotated
 
 from cryptography import x509
 from cryptography.hazmat import asn1
 from msgspec import Struct
 
+from provisor.core.der import OCTET_STRING, element
 from provisor.core.names import Name
 from provisor.core.x509 import oids
 from provisor.core.x509.der import frame, object_id, unframe
@@ -97,6 +99,7 @@ def encode_key_usage(usage: KeyUsage) -> Extension:
     return Extension(oids.KEY_USAGE, critical=True, value=value)
 
 
+@lru_cache(maxsize=64)
 def parse_key_usage(value: bytes) -> KeyUsage:
     """Raises `ValueError`."""
     bits = asn1.decode_der(asn1.BitString, value).as_bytes()
@@ -112,6 +115,7 @@ def encode_ext_key_usage(purposes: Sequence[str]) -> Extension:
     return Extension(oids.EXT_KEY_USAGE, critical=False, value=unframe(asn1.encode_der(ids)))
 
 
+@lru_cache(maxsize=64)
 def parse_ext_key_usage(value: bytes) -> tuple[str, ...]:
     """Raises `ValueError`."""
     return tuple(oid.dotted_string for oid in asn1.decode_der(_Purposes, frame(value)).purposes)
@@ -125,6 +129,7 @@ def encode_basic_constraints(constraints: BasicConstraints) -> Extension:
     return Extension(oids.BASIC_CONSTRAINTS, critical=True, value=asn1.encode_der(shape))
 
 
+@lru_cache(maxsize=64)
 def parse_basic_constraints(value: bytes) -> BasicConstraints:
     """Raises `ValueError`."""
     shape = asn1.decode_der(_LenientBasicConstraints, value)
@@ -137,11 +142,13 @@ def parse_basic_constraints(value: bytes) -> BasicConstraints:
 
 
 def encode_subject_key_id(key_id: bytes) -> Extension:
-    return Extension(oids.SUBJECT_KEY_ID, critical=False, value=asn1.encode_der(key_id))
+    return Extension(oids.SUBJECT_KEY_ID, critical=False, value=element(OCTET_STRING, key_id))
 
 
 def parse_subject_key_id(value: bytes) -> bytes:
     """Raises `ValueError`."""
+    if len(value) == 22 and value.startswith(b"\x04\x14"):
+        return value[2:]
     return asn1.decode_der(bytes, value)
 
 
@@ -150,6 +157,7 @@ def encode_authority_key_id(key_id: bytes) -> Extension:
     return Extension(oids.AUTHORITY_KEY_ID, critical=False, value=asn1.encode_der(shape))
 
 
+@lru_cache(maxsize=64)
 def parse_authority_key_id(value: bytes) -> bytes:
     """The key identifier, empty if the extension names the issuer another way. Raises `ValueError`."""
     return asn1.decode_der(_AuthorityKeyID, value).key_id or b""
@@ -180,6 +188,7 @@ class ProvisionerExtension(Struct, frozen=True):
     pairs: tuple[str, ...] = ()
 
 
+@lru_cache(maxsize=256)
 def encode_provisioner(provisioner: ProvisionerExtension) -> Extension:
     shape = _Provisioner(
         type=provisioner.type,
@@ -190,6 +199,7 @@ def encode_provisioner(provisioner: ProvisionerExtension) -> Extension:
     return Extension(oids.PROVISIONER, critical=False, value=asn1.encode_der(shape))
 
 
+@lru_cache(maxsize=256)
 def parse_provisioner(value: bytes) -> ProvisionerExtension:
     """Any type number is read. Raises `Malformed`."""
     try:

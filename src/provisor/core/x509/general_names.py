@@ -5,22 +5,13 @@ from __future__ import annotations
 import enum
 import ipaddress
 from collections.abc import Sequence
-from typing import Annotated, Literal
 
 from cryptography.hazmat import asn1
 
+from provisor.core.der import element, sequence
 from provisor.core.names import Name, NameKind, canonical_uri
-from provisor.core.x509.der import split_list, unframe
+from provisor.core.x509.der import split_list
 from provisor.errors import Unencodable
-
-_GeneralName = (
-    Annotated[asn1.Variant[asn1.IA5String, Literal["email"]], asn1.Implicit(1)]
-    | Annotated[asn1.Variant[asn1.IA5String, Literal["dns"]], asn1.Implicit(2)]
-    | Annotated[asn1.Variant[asn1.IA5String, Literal["uri"]], asn1.Implicit(6)]
-    | Annotated[asn1.Variant[bytes, Literal["ip"]], asn1.Implicit(7)]
-)
-
-_ORDER = (NameKind.DNS, NameKind.EMAIL, NameKind.IP, NameKind.URI)
 
 
 class Tag(enum.IntEnum):
@@ -32,30 +23,28 @@ class Tag(enum.IntEnum):
     IP = 0x87
 
 
-@asn1.sequence
-class _GeneralNames:
-    names: list[_GeneralName]
+_TAGS = {
+    NameKind.DNS: bytes((Tag.DNS,)),
+    NameKind.EMAIL: bytes((Tag.EMAIL,)),
+    NameKind.IP: bytes((Tag.IP,)),
+    NameKind.URI: bytes((Tag.URI,)),
+}
+"""In the order the kinds are written."""
 
 
 def encode_general_names(names: Sequence[Name]) -> bytes:
     """The DER of the names in the order dns, email, ip, uri. Raises `Unencodable` for text that is not ASCII."""
-    variants = [_encode(name) for kind in _ORDER for name in names if name.kind is kind]
-    return unframe(asn1.encode_der(_GeneralNames(names=variants)))
+    if len(names) == 1:
+        return sequence(_encode(names[0]))
+    return sequence(*[_encode(name) for kind in _TAGS for name in names if name.kind is kind])
 
 
-def _encode(name: Name) -> _GeneralName:
+def _encode(name: Name) -> bytes:
     try:
-        match name.kind:
-            case NameKind.IP:
-                return asn1.Variant(ipaddress.ip_address(name.value).packed, "ip")
-            case NameKind.DNS:
-                return asn1.Variant(asn1.IA5String(name.value), "dns")
-            case NameKind.EMAIL:
-                return asn1.Variant(asn1.IA5String(name.value), "email")
-            case NameKind.URI:
-                return asn1.Variant(asn1.IA5String(name.value), "uri")
+        octets = ipaddress.ip_address(name.value).packed if name.kind is NameKind.IP else name.value.encode("ascii")
     except ValueError as error:
         raise Unencodable(f'x509: "{name.value}" cannot be encoded as an IA5String') from error
+    return element(_TAGS[name.kind], octets)
 
 
 def parse_general_names(der: bytes) -> tuple[Name, ...]:
@@ -63,6 +52,10 @@ def parse_general_names(der: bytes) -> tuple[Name, ...]:
 
     Raises `ValueError` if `der` is not a list of names, text is not ASCII, or an address has a wrong length.
     """
+    size = len(der) - 4
+    if 0 <= size < 0x7E and der.startswith(b"0%c\x82%c" % (size + 2, size)):
+        # Most certificates have one short DNS name; those are known by their beginning.
+        return (Name(NameKind.DNS, der[4:].decode("ascii")),)
     return tuple(name for element in split_list(der) if (name := _parse(element)) is not None)
 
 

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Sequence
 from cryptography.hazmat import asn1
 from msgspec import Struct
 
+from provisor.core.der import PRINTABLE_STRING, SET, UTF8_STRING, element, encode_object_id, sequence
 from provisor.core.x509 import oids
-from provisor.core.x509.der import Attribute, TextAttribute, frame, object_id, unframe
+from provisor.core.x509.der import Attribute, frame
 from provisor.errors import Unencodable
 
 EMPTY_NAME = b"\x30\x00"
@@ -48,11 +49,6 @@ class Subject(Struct, frozen=True):
 
 
 @asn1.sequence
-class _TextName:
-    rdns: list[asn1.SetOf[TextAttribute]]
-
-
-@asn1.sequence
 class _AnyName:
     rdns: list[asn1.SetOf[Attribute]]
 
@@ -72,22 +68,44 @@ def encode_text(text: str) -> asn1.PrintableString | str:
 def encode_name(attributes: Iterable[tuple[str, str]]) -> bytes:
     """The DER of a Name with one attribute to a set. Raises `Unencodable` for text that is not Unicode."""
     try:
-        rdns = [asn1.SetOf([TextAttribute(type=object_id(oid), value=encode_text(value))]) for oid, value in attributes]
-        return unframe(asn1.encode_der(_TextName(rdns=rdns)))
+        return sequence(*[_encode_attribute(encode_object_id(oid), value) for oid, value in attributes])
     except ValueError as error:
         raise Unencodable(f"a subject attribute cannot be encoded: {error}") from error
 
 
+def _encode_attribute(oid: bytes, text: str) -> bytes:
+    tag = PRINTABLE_STRING if _PRINTABLE.match(text) else UTF8_STRING
+    return element(SET, sequence(oid, element(tag, text.encode())))
+
+
 def encode_common_name(text: str) -> bytes:
     """The Name that is only a common name, or the empty one for an empty text."""
-    return encode_name([(oids.COMMON_NAME, text)]) if text else EMPTY_NAME
+    if not text:
+        return EMPTY_NAME
+    if len(text) < _ONLY_LONGEST and _PRINTABLE.match(text):
+        return _only_beginning(PRINTABLE_STRING, len(text)) + text.encode()
+    return encode_name([(oids.COMMON_NAME, text)])
 
 
-_UTF8_STRING, _PRINTABLE_STRING, _IA5_STRING = b"\x0c", b"\x13", b"\x16"
-_NUMERIC_STRING, _TELETEX_STRING, _BMP_STRING, _UNIVERSAL_STRING = b"\x12", b"\x14", b"\x1e", b"\x1c"
+def _only_beginning(tag: bytes, size: int) -> bytes:
+    """What stands before the text in a Name that is only a common name, shorter than `_ONLY_LONGEST` octets."""
+    return b"0%c1%c0%c\x06\x03U\x04\x03%b%c" % (size + 11, size + 9, size + 7, tag, size)
+
+
+_ONLY_SIZE = len(_only_beginning(PRINTABLE_STRING, 0))
+_ONLY_LONGEST = 0x80 - 11
+
+
+_IA5_STRING, _NUMERIC_STRING, _TELETEX_STRING, _BMP_STRING, _UNIVERSAL_STRING = (
+    b"\x16",
+    b"\x12",
+    b"\x14",
+    b"\x1e",
+    b"\x1c",
+)
 _CODECS = {
-    _UTF8_STRING: "utf-8",
-    _PRINTABLE_STRING: "ascii",
+    UTF8_STRING: "utf-8",
+    PRINTABLE_STRING: "ascii",
     _IA5_STRING: "ascii",
     _NUMERIC_STRING: "ascii",
     _TELETEX_STRING: "latin-1",
@@ -122,6 +140,14 @@ def _text(value: asn1.TLV) -> str | None:
 
 def parse_common_name(der: bytes) -> str:
     """The last common name in a Name, empty if there is none. Raises `ValueError` as `parse_name` does."""
+    if der == EMPTY_NAME:
+        return ""
+    size = len(der) - _ONLY_SIZE
+    if 0 <= size < _ONLY_LONGEST:
+        # Most names are only a common name; those are known by their beginning.
+        tag = der[_ONLY_SIZE - 2 : _ONLY_SIZE - 1]
+        if tag in _CODECS and der.startswith(_only_beginning(tag, size)):
+            return der[_ONLY_SIZE:].decode(_CODECS[tag])
     found = ""
     for oid, text in parse_name(der):
         if oid == oids.COMMON_NAME and text is not None:

@@ -6,6 +6,7 @@ as the reference does, so what is broken there does not matter either.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated
 
 from cryptography import x509
@@ -14,10 +15,10 @@ from msgspec import Struct
 
 from provisor.core.keys import KeyInfo
 from provisor.core.names import Name
-from provisor.core.pem import parse_blocks
+from provisor.core.pem import find_der
 from provisor.core.x509 import oids
 from provisor.core.x509.algorithms import find_scheme, is_signature_valid
-from provisor.core.x509.der import LenientExtension, Signed, read
+from provisor.core.x509.der import LenientExtension, Signed, encoded, object_id, read
 from provisor.core.x509.extensions import parse_subject_alt_name
 from provisor.core.x509.name import parse_common_name
 from provisor.core.x509.spki import describe_spki
@@ -25,6 +26,8 @@ from provisor.errors import BadCSR
 
 _UNREADABLE = "error decoding json"
 _UNPROVEN = "invalid csr"
+_EXTENSION_REQUEST = object_id(oids.EXTENSION_REQUEST)
+_SUBJECT_ALT_NAME = object_id(oids.SUBJECT_ALT_NAME)
 
 
 @asn1.sequence
@@ -51,10 +54,22 @@ class _ExtensionRequest:
     values: asn1.SetOf[list[LenientExtension]]
 
 
+@asn1.sequence
+class _UsualInfo:
+    """The same for what most requests are: attributes that ask for extensions, or none."""
+
+    version: int
+    subject: asn1.TLV
+    spki: asn1.TLV
+    attributes: Annotated[list[_ExtensionRequest], asn1.Implicit(0)]
+
+
 class CertificateRequest(Struct, frozen=True):
     """A request that was read; that it is signed by its own key is for `verify_csr` to say.
 
-    `subject` is the DER of a Name, `names` are those of its subject alternative name extension.
+    `subject` is the DER of a Name, `names` are those of its subject alternative name extension. `signed` is
+    what the signature is over, `algorithm` a DER AlgorithmIdentifier; `signature` is empty if it is not a
+    whole number of octets.
     """
 
     der: bytes
@@ -63,39 +78,52 @@ class CertificateRequest(Struct, frozen=True):
     common_name: str
     subject: bytes
     names: tuple[Name, ...]
+    signed: bytes = b""
+    algorithm: bytes = b""
+    signature: bytes = b""
 
 
 def parse_csr_pem(text: str) -> CertificateRequest:
     """The request in the first PEM block of `text`, whatever its label. Raises `BadCSR`."""
-    blocks = parse_blocks(text.encode("utf-8", "surrogatepass"))
-    if not blocks:
+    der = find_der(text.encode("utf-8", "surrogatepass"), "CERTIFICATE REQUEST")
+    if der is None:
         raise BadCSR("certificate request: no PEM block", public=_UNREADABLE)
-    return parse_csr(blocks[0].der)
+    return parse_csr(der)
 
 
 def parse_csr(der: bytes) -> CertificateRequest:
     """Read a request. Raises `BadCSR`, also for a key on a curve nobody knows, and for one name extension too many."""
     try:
-        info = read(asn1.decode_der(Signed, der).content, _RequestInfo)
-        spki, subject = asn1.encode_der(info.spki), asn1.encode_der(info.subject)
+        signed = asn1.decode_der(Signed, der)
+        info, names = _read_info(signed.content)
+        spki, subject = encoded(info.spki), encoded(info.subject)
         return CertificateRequest(
             der=der,
             spki=spki,
             key=describe_spki(spki),
             common_name=parse_common_name(subject),
             subject=subject,
-            names=_requested_names(info.attributes),
+            names=names,
+            signed=encoded(signed.content),
+            algorithm=encoded(signed.algorithm),
+            signature=b"" if signed.signature.padding_bits() else signed.signature.as_bytes(),
         )
     except ValueError as error:
         raise BadCSR(f"certificate request: {error}", public=_UNREADABLE) from error
 
 
-def _requested_names(attributes: list[asn1.TLV]) -> tuple[Name, ...]:
+def _read_info(content: asn1.TLV) -> tuple[_UsualInfo | _RequestInfo, tuple[Name, ...]]:
+    try:
+        usual = read(content, _UsualInfo)
+    except ValueError:
+        info = read(content, _RequestInfo)
+        return info, _requested_names(map(_requested_extensions, info.attributes))
+    return usual, _requested_names(map(_extensions_of, usual.attributes))
+
+
+def _requested_names(attributes: Iterable[list[LenientExtension]]) -> tuple[Name, ...]:
     requests = [
-        extension
-        for element in attributes
-        for extension in _requested_extensions(element)
-        if extension.oid.dotted_string == oids.SUBJECT_ALT_NAME
+        extension for extensions in attributes for extension in extensions if extension.oid == _SUBJECT_ALT_NAME
     ]
     if len(requests) > 1:
         raise ValueError("more than one subject alternative name extension")
@@ -110,28 +138,27 @@ def _requested_extensions(element: asn1.TLV) -> list[LenientExtension]:
         if _is_extension_request(element):
             raise
         return []
+    return _extensions_of(request)
+
+
+def _extensions_of(request: _ExtensionRequest) -> list[LenientExtension]:
     values = request.values.as_list()
-    return values[0] if values and request.type.dotted_string == oids.EXTENSION_REQUEST else []
+    return values[0] if values and request.type == _EXTENSION_REQUEST else []
 
 
 def _is_extension_request(element: asn1.TLV) -> bool:
     try:
-        return read(element, _Attribute).type.dotted_string == oids.EXTENSION_REQUEST
+        return read(element, _Attribute).type == _EXTENSION_REQUEST
     except ValueError:
         return False
 
 
 def verify_csr(request: CertificateRequest, *, allow_sha1: bool = False) -> None:
     """Raises `BadCSR` unless the request is signed by the key in it: ECDSA, RSA, RSA-PSS or Ed25519."""
-    try:
-        signed = asn1.decode_der(Signed, request.der)
-    except ValueError as error:
-        raise BadCSR(f"certificate request: {error}", public=_UNPROVEN) from error
-    scheme = find_scheme(asn1.encode_der(signed.algorithm))
-    if scheme is None or signed.signature.padding_bits():
+    scheme = find_scheme(request.algorithm)
+    if scheme is None or not request.signature:
         raise BadCSR("certificate request: unknown signature algorithm", public=_UNPROVEN)
     if scheme.is_sha1 and not allow_sha1:
         raise BadCSR("certificate request: signed with SHA-1", public=_UNPROVEN)
-    content = asn1.encode_der(signed.content)
-    if not is_signature_valid(request.spki, scheme, signed.signature.as_bytes(), content):
+    if not is_signature_valid(request.spki, scheme, request.signature, request.signed):
         raise BadCSR("certificate request: its signature is not its own", public=_UNPROVEN)

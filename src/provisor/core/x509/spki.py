@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from cryptography.hazmat import asn1
 
+from provisor.core.der import BIT_STRING, element, sequence
 from provisor.core.keys import KeyInfo
 from provisor.core.x509 import oids
-from provisor.core.x509.der import AlgorithmWithParameters, RSAPublicKey, SubjectPublicKeyInfo
+from provisor.core.x509.der import AlgorithmWithParameters, RSAPublicKey, SubjectPublicKeyInfo, encoded
 
 _EC_KEYS = {
     bytes.fromhex("301006072a8648ce3d020106052b81040021"): KeyInfo("EC", 224, "P-224"),
@@ -28,7 +29,22 @@ _NOT_FOR_US = {
 }
 _UNKNOWN = KeyInfo("unknown")
 _UNCOMPRESSED_POINT = 4
+
+
 _LARGEST_EXPONENT = 1 << 63
+
+
+def _beginning(algorithm: bytes, first: bytes, octets: int) -> tuple[int, bytes]:
+    """Size of a key whose bits are `first` and so many octets that differ, and all of it before those."""
+    whole = sequence(algorithm, element(BIT_STRING, b"\x00" + first + bytes(octets)))
+    return len(whole), whole[: len(whole) - octets]
+
+
+_POINT = bytes((_UNCOMPRESSED_POINT,))
+_USUAL = {_beginning(der, _POINT, 2 * ((info.bits + 7) // 8)): info for der, info in _EC_KEYS.items()}
+_USUAL[_beginning(_ED25519_KEY, b"", 32)] = _ED25519
+_USUAL_BY_SIZE = {size: (beginning, info) for (size, beginning), info in _USUAL.items()}
+"""Most keys are told by how long they are and how they begin, without being taken apart."""
 
 
 def describe_spki(der: bytes) -> KeyInfo:
@@ -37,11 +53,14 @@ def describe_spki(der: bytes) -> KeyInfo:
     Raises `ValueError` for DER that is none, an elliptic curve other than the four of NIST, and a key of
     the wrong length. Kinds of key that nobody here signs with are described, not refused.
     """
+    usual = _USUAL_BY_SIZE.get(len(der))
+    if usual is not None and der.startswith(usual[0]):
+        return usual[1]
     spki = asn1.decode_der(SubjectPublicKeyInfo, der)
     if spki.key.padding_bits():
         raise ValueError("a public key is not a whole number of octets")
     bits = spki.key.as_bytes()
-    algorithm = asn1.encode_der(spki.algorithm)
+    algorithm = encoded(spki.algorithm)
     if (curve := _EC_KEYS.get(algorithm)) is not None:
         if len(bits) != 1 + 2 * ((curve.bits + 7) // 8) or bits[0] != _UNCOMPRESSED_POINT:
             raise ValueError("not an uncompressed point of its curve")

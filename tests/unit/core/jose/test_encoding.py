@@ -26,6 +26,47 @@ def test_base64url_goes_both_ways_and_agrees_with_the_standard_library(data: byt
     assert decode_base64url(text) == decode_base64url(text + b"=") == decode_base64url(text + b"===") == data
 
 
+members = st.dictionaries(
+    st.text(max_size=5),
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+        max_leaves=6,
+    ),
+    max_size=4,
+)
+
+
+@given(members, st.sampled_from([(",", ":"), (", ", ": ")]), st.booleans())
+def test_members_are_those_that_the_standard_library_reads_however_they_are_written(
+    value: dict[str, object], separators: tuple[str, str], ascii_only: bool
+) -> None:
+    data = json.dumps(value, separators=separators, ensure_ascii=ascii_only).encode("utf-8", "replace")
+    read = parse_members(data)
+    again = json.loads(data)
+    assert read == again
+    assert repr(read) == repr(again), "the same types, the same order"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'{"a":1,"a":1}',
+        b'{"a":{"b":1,"b":1}}',
+        b'{"a":[{"b":1,"b":2}]}',
+        b'{"a":1,"\\u0061":1}',
+        b'{"a":1}x',
+        b'{"a":1}{}',
+        b'{"a":NaN}',
+        b'{"a":"\xff"}',
+        b'{"a":' + b"1" * 5000 + b"}",
+    ],
+)
+def test_members_that_two_readers_could_read_differently_are_refused(data: bytes) -> None:
+    with pytest.raises(NotJOSE):
+        parse_members(data)
+
+
 @pytest.mark.parametrize("text", [b"A", b"AAAAA", b"AA+A", b"AA/A", b"A=AA", b"AA A", b"AA\nA", b"\xff\xff", b"AA.A"])
 def test_what_is_no_base64url_is_refused(text: bytes) -> None:
     with pytest.raises(NotJOSE):

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from provisor.core.der import element, header_size, sequence
 from provisor.core.durations import HOUR, Duration
 from provisor.core.keys import KeyInfo, spki_der
 from provisor.core.names import Name, NameKind
@@ -316,6 +317,26 @@ def test_a_draft_without_a_window_is_refused(lab: Lab) -> None:
     draft = lab.draft()
     with pytest.raises(ValidityNotAllowed):
         check_draft(replace(draft, not_after=draft.not_before), issuer=lab.issuer, not_beyond_issuer=False)
+
+
+@pytest.mark.parametrize(
+    "extension",
+    [
+        "300b 0603551d0f 010100 0401 00",  # the default written out
+        "300b 0603551d0f 010101 0401 00",  # a boolean that is neither
+        "300a 0603551d0f 0401 00 0500",  # a member too many
+        "3005 0603551d0f",  # no value
+        "3008 0603551d0f 0c01 41",  # a value of another type
+        "3108 0603551d0f 0401 00",  # no sequence
+        "0500",
+    ],
+)
+def test_extensions_are_read_strictly(lab: Lab, extension: str) -> None:
+    plain = encode_tbs(replace(lab.draft(), extensions=()))
+    gate(plain, lab.issuer)
+    list_of_one = element(b"\xa3", sequence(bytes.fromhex(extension)))
+    with pytest.raises(Forbidden):
+        gate(sequence(plain[header_size(len(plain)) :], list_of_one), lab.issuer)
 
 
 def test_a_subject_that_is_not_der_cannot_be_encoded(lab: Lab) -> None:

@@ -53,6 +53,49 @@ def test_another_reader_reads_the_same_text(text: str) -> None:
     assert parse_name(der) == [(oids.COMMON_NAME, text)]
 
 
+@pytest.mark.parametrize("size", [1, 115, 116, 117, 118, 127, 128, 255, 256])
+@pytest.mark.parametrize("letter", ["a", "*", "ü"])
+def test_a_common_name_of_any_length(letter: str, size: int) -> None:
+    text = letter * size
+    der = encode_common_name(text)
+    assert der == encode_name([(oids.COMMON_NAME, text)])
+    assert parse_common_name(der) == parse_name(der)[0][1] == text
+
+
+@pytest.mark.parametrize(
+    ("der", "text"),
+    [
+        ("300f310d300b0603550403160461407a62", "a@zb"),
+        ("300f310d300b0603550403140461c3bc62", "aÃ¼b"),
+        ("300f310d300b06035504031e0400610062", "ab"),
+        ("300f310d300b0603550403040461626364", ""),
+        ("300f310d300b0603550404130461626364", ""),
+    ],
+)
+def test_a_common_name_of_another_type_of_string(der: str, text: str) -> None:
+    assert parse_common_name(bytes.fromhex(der)) == text
+
+
+@pytest.mark.parametrize(
+    "der",
+    [
+        "300f310d300b0603550403130461c3bc62",
+        "300f310d300b06035504030c0461c3c362",
+        "300f310d300b0603550403130561626364",
+        "300f310d300b0603550403130361626364",
+        "300f310d300c0603550403130461626364",
+        "300f310e300b0603550403130461626364",
+        "3010310d300b0603550403130461626364",
+        "300f310d300b060355040313046162636400",
+        "30",
+        "",
+    ],
+)
+def test_a_common_name_that_is_nearly_right_is_not_read(der: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - the text is the library's or the codec's
+        parse_common_name(bytes.fromhex(der))
+
+
 def test_another_library_reads_the_same_name() -> None:
     der = encode_name(Subject(country="DE", organization="Lab", common_name="a_b").attributes())
     assert der == x509.Name.from_rfc4514_string("CN=a_b,O=Lab,C=DE").public_bytes().replace(

@@ -1,0 +1,72 @@
+"""From flags to the audit log itself, not by way of the server: an auditor does not trust it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from provisor.cli import files
+from provisor.cli.admin import find_paths
+from provisor.cli.commands import common
+from provisor.cli.exits import CommandError
+from provisor.cli.grammar import Call, Flag
+from provisor.config.load import load_config
+from provisor.core.pem import parse_certificates
+from provisor.core.tree_head import SignedHead, parse_file
+from provisor.core.x509.certificate import Certificate, parse_certificate
+from provisor.errors import Malformed
+from provisor.ports import Archive
+from provisor.storage.archive import SQLiteArchive
+from provisor.storage.locate import locate_store
+from provisor.storage.postgresql.dsn import Target
+
+T = TypeVar("T")
+
+DATABASE: Final = Flag(names=("db",), help="the database file, instead of ca.json", metavar="file")
+SOURCE: Final = (DATABASE, common.CA_CONFIG, common.CONTEXT)
+"""How a command finds the log."""
+
+
+def open_archive(call: Call) -> Archive:
+    """The store of `--db`, or the one that ca.json names, to be read only. Raises `CommandError`, `ConfigError`."""
+    if path := call.text("db"):
+        return _open_file(Path(path))
+    config = call.text("ca-config") or find_paths(call).ca_config
+    loaded = load_config(files.read_file(config), where=config).config
+    if loaded.db is None:
+        raise CommandError(f"{config} has no database: there is no audit log")
+    place = locate_store(loaded.db, loaded.provisor.database)
+    if not isinstance(place, Target):
+        return _open_file(place)
+    from provisor.storage.postgresql.archive import PostgreSQLArchive
+
+    return PostgreSQLArchive.open(place)
+
+
+def _open_file(path: Path) -> Archive:
+    if not path.is_file():
+        raise CommandError(f"open {path} failed: no such file")
+    return SQLiteArchive.open(path)
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """What the archive is asked, to its end."""
+    return asyncio.run(work)
+
+
+def read_head(path: str) -> SignedHead:
+    """A head that somebody kept. Raises `CommandError`."""
+    try:
+        return parse_file(files.read_file(path))
+    except Malformed as error:
+        raise CommandError(f"{path}: {error.detail}") from error
+
+
+def read_certificates(path: str) -> tuple[Certificate, ...]:
+    """The certificates of a PEM file. Raises `CommandError`."""
+    try:
+        return tuple(parse_certificate(der) for der in parse_certificates(files.read_file(path)))
+    except Malformed as error:
+        raise CommandError(f"{path}: {error.detail}") from error

@@ -1,0 +1,139 @@
+"""How much a worker takes on at once, and what it turns away because it could not be done in time.
+
+Turned away is what is still cheap to turn away: a request that can write before its token is looked
+at, a new connection before its handshake, which costs about as much as a request.
+
+The number of requests in work follows the machine. It grows whenever it was the limit and answers
+were quick, and shrinks when half of the answers take longer than the target: so requests wait about
+as long as the target, however fast the processors, the disk and the signer are. New connections are
+taken as long as the process keeps up; it lags when it comes back later to its clock than it meant to.
+Who only connects and says nothing takes no place from anybody.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Final, final
+
+__all__ = ["BEAT_SECONDS", "Admission", "Newcomer"]
+
+BEAT_SECONDS: Final = 0.02
+"""How often `beat` wants to be called while there is a connection."""
+
+LEAST_REQUESTS: Final = 64
+"""In work at once, whatever happens: with fewer, a slow signer would leave the processors idle."""
+MOST_REQUESTS: Final = 1024
+_FIRST_REQUESTS: Final = 256
+_TARGET_SECONDS: Final = 0.2
+_WINDOW_SECONDS: Final = 0.1
+_ENOUGH_ANSWERS: Final = 16
+"""Answers that a window needs before it says anything about the machine."""
+_SHRINK: Final = 0.8
+_GROW: Final = 1.1
+
+LEAST_HANDSHAKES: Final = 64
+"""In work at once, whatever happens: a process that was merely not scheduled for a while also lags."""
+MOST_HANDSHAKES: Final = 512
+_FRESH_SECONDS: Final = 0.5
+"""Older handshakes wait for their client, not for us, and are not counted."""
+_LAG_SECONDS: Final = 0.05
+
+
+@final
+class Newcomer:
+    """A connection in its handshake. It is `done` once; being done again does nothing."""
+
+    __slots__ = ("_admission", "since")
+
+    def __init__(self, admission: Admission, since: float) -> None:
+        self._admission: Admission | None = admission
+        self.since = since
+
+    @property
+    def is_done(self) -> bool:
+        return self._admission is None
+
+    def done(self) -> None:
+        """The handshake is over, well or not, or is no longer waited for."""
+        if self._admission is not None:
+            self._admission.handshakes -= 1
+            self._admission = None
+
+
+@final
+class Admission:
+    """What one worker has in work. `now` gives seconds that only go forward."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self.places = _FIRST_REQUESTS
+        """How many requests may be in work."""
+        self.requests = 0
+        self.handshakes = 0
+        """Those begun in the last half second."""
+        self.is_late = False
+        self._now = now
+        self._newcomers: deque[Newcomer] = deque()
+        self._next_beat = 0.0
+        self._window_end = 0.0
+        self._answers = 0
+        self._slow = 0
+        self._was_full = False
+
+    # -- requests -------------------------------------------------------------------------------
+
+    def begin(self) -> float | None:
+        """Take a place; the time, to be given back to `end`. None if there is no place."""
+        if self.requests >= self.places:
+            self._was_full = True
+            return None
+        self.requests += 1
+        return self._now()
+
+    def end(self, began: float) -> None:
+        """The answer is made, or nobody waits for it any more."""
+        self.requests -= 1
+        now = self._now()
+        self._answers += 1
+        self._slow += now - began > _TARGET_SECONDS
+        if now >= self._window_end and self._answers >= _ENOUGH_ANSWERS:
+            self._adapt(now)
+
+    def _adapt(self, now: float) -> None:
+        if self._slow * 2 > self._answers:
+            self.places = max(LEAST_REQUESTS, int(self.places * _SHRINK))
+        elif self._was_full:
+            self.places = min(MOST_REQUESTS, int(self.places * _GROW))
+        self._window_end = now + _WINDOW_SECONDS
+        self._answers = self._slow = 0
+        self._was_full = False
+
+    # -- connections ----------------------------------------------------------------------------
+
+    def welcome(self) -> Newcomer | None:
+        """A connection that may begin its handshake; None if it had better come back later."""
+        now = self._now()
+        newcomers = self._newcomers
+        while newcomers and (newcomers[0].is_done or newcomers[0].since <= now - _FRESH_SECONDS):
+            newcomers.popleft().done()
+        if self.handshakes >= LEAST_HANDSHAKES and (self.handshakes >= MOST_HANDSHAKES or self._is_busy()):
+            return None
+        newcomer = Newcomer(self, now)
+        newcomers.append(newcomer)
+        self.handshakes += 1
+        return newcomer
+
+    def _is_busy(self) -> bool:
+        # Three quarters: what has been handshaken for should not be turned away afterwards.
+        return self.is_late or self.requests * 4 >= self.places * 3
+
+    def beat(self) -> None:
+        """The clock of the loop; called every `BEAT_SECONDS`, or as late as the loop is."""
+        now = self._now()
+        self.is_late = now - self._next_beat > _LAG_SECONDS
+        self._next_beat = now + BEAT_SECONDS
+
+    def wake(self) -> None:
+        """The clock goes again, after a time in which nobody was connected."""
+        self.is_late = False
+        self._next_beat = self._now() + BEAT_SECONDS
