@@ -13,7 +13,7 @@ import stat
 from collections.abc import Callable
 from contextlib import suppress
 from struct import Struct as Layout
-from typing import Final, final
+from typing import Final, cast, final
 
 from provisor.config.admin_socket import LONGEST_PATH, SETTING
 from provisor.server.exchange import ASGIApp, Site
@@ -74,7 +74,7 @@ class AdminSocket:
         await self._connections.drain()
 
     def _accept(self) -> asyncio.Protocol:
-        return _OperatorProtocol(Site(self._app, self._connections, report=self._observer.failed), self._admit)
+        return _Door(self._admit)
 
     def _admit(self, operator: Operator) -> Site | None:
         """The site as this operator sees it; None for a user who has no business here."""
@@ -85,24 +85,23 @@ class AdminSocket:
         return Site(self._app, self._connections, state=state, report=self._observer.failed)
 
 
-class _OperatorProtocol(HTTPProtocol):
+@final
+class _Door(asyncio.Protocol):
     """A connection whose user is looked at before a single octet of it is."""
 
-    __slots__ = ("_admit",)
-
-    def __init__(self, site: Site, admit: Callable[[Operator], Site | None]) -> None:
-        super().__init__(site)
+    def __init__(self, admit: Callable[[Operator], Site | None]) -> None:
         self._admit = admit
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        site = self._admit(_operator_of(transport))
+        # A uvloop transport is a transport without saying so.
+        stream = cast(asyncio.Transport, transport)
+        site = self._admit(_operator_of(stream))
         if site is None:
-            assert isinstance(transport, asyncio.WriteTransport)
-            self._stopped = True
-            transport.abort()
+            stream.abort()
             return
-        self.site = site
-        super().connection_made(transport)
+        protocol = HTTPProtocol(site)
+        stream.set_protocol(protocol)
+        protocol.connection_made(stream)
 
 
 def _operator_of(transport: asyncio.BaseTransport) -> Operator:

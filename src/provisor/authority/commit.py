@@ -5,9 +5,8 @@ Whatever was refused after the caller was proven is recorded too, and its token 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Final
+from types import TracebackType
+from typing import Final, final
 
 from provisor.authority.audit import Trail
 from provisor.authority.snapshot import Snapshot
@@ -55,21 +54,28 @@ async def commit_granted(
     return outcome
 
 
-@asynccontextmanager
-async def accounted(ca: Snapshot, trail: Trail) -> AsyncIterator[None]:
+@final
+class accounted:  # noqa: N801  # used as a statement, like a function that a decorator made a context manager of
     """Around steps 1 to 8: a refusal of a proven caller is recorded, and spends the token, before it is answered.
 
     A 503 of ours is not a refusal: nothing is spent by it. If the refusal itself cannot be recorded,
     that is a 503 too.
     """
-    try:
-        yield
-    except Unavailable:
-        raise
-    except ProvisorError as error:
-        if not trail.authenticated:
-            raise
-        raise await _record_refusal(ca, trail, error) from error
+
+    __slots__ = ("_ca", "_trail")
+
+    def __init__(self, ca: Snapshot, trail: Trail) -> None:
+        self._ca = ca
+        self._trail = trail
+
+    async def __aenter__(self) -> None:
+        return None
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if isinstance(error, ProvisorError) and not isinstance(error, Unavailable) and self._trail.authenticated:
+            raise await _record_refusal(self._ca, self._trail, error) from error
 
 
 async def _record_refusal(ca: Snapshot, trail: Trail, error: ProvisorError) -> ProvisorError:
