@@ -54,6 +54,7 @@ from support.entries import (
     spending,
     to_sign,
 )
+from support.newer_schema import newer_file, newer_server
 from support.postgres_store import postgres_store
 
 T = TypeVar("T")
@@ -65,24 +66,36 @@ def ask(question: Coroutine[None, None, T]) -> T:
     return asyncio.run(question)
 
 
-@pytest.fixture(params=["file", "memory", "postgresql"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    if request.param == "postgresql":
-        with postgres_store() as other:
+ELSEWHERE = "file, read by another process"
+KINDS = ("file", ELSEWHERE, "memory", "postgresql", "file of a newer release", "postgresql of a newer release")
+
+
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def store(kind: str, tmp_path: Path) -> Iterator[Store]:
+    if kind.startswith("postgresql"):
+        with newer_server() if "newer" in kind else postgres_store() as other:
             assert commit(other, known_issuers())[0].committed
             yield other
         return
-    opened = SQLiteStore.open(tmp_path / "db" / "provisor.db" if request.param == "file" else MEMORY)
+    path = tmp_path / "db" / "provisor.db"
+    if kind == "memory":
+        opened = SQLiteStore.open(MEMORY)
+    else:
+        opened = newer_file(path) if "newer" in kind else SQLiteStore.open(path)
     assert commit(opened, known_issuers())[0].committed
     yield opened
     ask(opened.close())
 
 
-@pytest.fixture(params=["own", "reader"])
-def ledger(request: pytest.FixtureRequest, store: Store, tmp_path: Path) -> Ledger:
-    """The store's own ledger, and another process's reader if there is a file to read."""
-    path = tmp_path / "db" / "provisor.db"
-    return open_reader(path) if request.param == "reader" and path.exists() else store.ledger
+@pytest.fixture
+def ledger(kind: str, store: Store, tmp_path: Path) -> Ledger:
+    """The store's own ledger, or another process's reader."""
+    return open_reader(tmp_path / "db" / "provisor.db") if kind == ELSEWHERE else store.ledger
 
 
 def commit(store: Store, *entries: Entry, now: int = NOW) -> list[Outcome]:

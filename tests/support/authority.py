@@ -235,6 +235,7 @@ class MemoryCA:
             retiring=tuple(record.certificate for record in finish(self.store.issuers()) if record.state == "retiring"),
             started=self._started.timestamp(),
             store=None,
+            tokens_not_before=finish(self.store.health()).tokens_not_before,
         )
         return build_snapshot(
             bundle,

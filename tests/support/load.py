@@ -186,7 +186,7 @@ def check_accounts(ca: RunningProvisor, made: Iterable[Attempt]) -> None:
     """
     made = list(made)
     check_answers(made)
-    before = Stored(ca.store)
+    before = Stored(ca.records)
     issued = {attempt.name: before.issued(attempt) for attempt in made}
     for attempt in made:
         serials = issued[attempt.name]
@@ -201,7 +201,7 @@ def check_accounts(ca: RunningProvisor, made: Iterable[Attempt]) -> None:
     for attempt in again:
         expected = 401 if issued[attempt.name] else 201
         assert attempt.status == expected, f"expected {expected} the second time, got {attempt}"
-    after = Stored(ca.store)
+    after = Stored(ca.records)
     assert all(len(after.issued(attempt)) == 1 for attempt in made)
 
 

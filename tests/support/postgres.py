@@ -138,7 +138,8 @@ class Cluster:
     def start(self) -> None:
         with (self.folder / "server.log").open("ab") as log:
             self._process = subprocess.Popen(
-                self._as_account([str(self.programs / "postgres"), "-D", str(self.data)]),
+                # It ends with us, even if we are killed.
+                self.as_account([str(self.programs / "postgres"), "-D", str(self.data)], "--pdeathsig=QUIT"),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -218,17 +219,23 @@ class Cluster:
 
     def run(self, program: str, *arguments: object) -> str:
         """One of PostgreSQL's programs, as the server's account."""
-        words = self._as_account([str(self.programs / program), *map(str, arguments)])
+        words = self.as_account([str(self.programs / program), *map(str, arguments)])
         done = subprocess.run(words, cwd=self.folder, stdin=subprocess.DEVNULL, capture_output=True, check=False)
         if done.returncode:
             raise RuntimeError(f"{program} failed:\n{done.stdout.decode()}{done.stderr.decode()}")
         return done.stdout.decode()
 
-    def _as_account(self, words: list[str]) -> list[str]:
+    def as_account(self, words: list[str], *options: str) -> list[str]:
         if self._account is None:
-            return words
+            return ["setpriv", *options, "--", *words] if options else words
         return [
-            *("setpriv", f"--reuid={self._account.pw_uid}", f"--regid={self._account.pw_gid}", "--clear-groups"),
+            *(
+                "setpriv",
+                *options,
+                f"--reuid={self._account.pw_uid}",
+                f"--regid={self._account.pw_gid}",
+                "--clear-groups",
+            ),
             *("--no-new-privs", "--", *words),
         ]
 
@@ -286,6 +293,10 @@ class Database(Struct, frozen=True):
 
     def query(self, statement: str, *values: Any) -> list[Any]:
         return self.cluster.query(statement, *values, database=self.name)
+
+    def query_elsewhere(self, statement: str) -> list[Any]:
+        """On a connection to another database of the cluster."""
+        return self.cluster.query(statement, database="postgres")
 
 
 @contextmanager

@@ -39,7 +39,7 @@ def make_replicas(
             settings={"db": database.settings(url=url), **(settings or {})},
             environment=environment,
         )
-        ca.store = database
+        ca.records = database
         provisor = {"workers": workers, "database": FAST}
         if made:
             first = made[0]

@@ -80,7 +80,8 @@ class RunningProvisor:
         self.config_file = folder / "ca.json"
         self.log_file = folder / "log"
         self.pidfile = folder / "pid"
-        self.store: Path | Database = folder / "db" / "provisor.db"
+        self.store = folder / "db" / "provisor.db"
+        self.records: Path | Database = self.store
         # A socket's path is short, a test's folder may be long.
         self.runtime = Path(tempfile.mkdtemp(prefix="provisor-test-"))
         self.port = quiet_port()

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Final
 
 import msgspec
 
+from provisor.authority.audit import EVENT_VERSION, Event, encode_event
+from provisor.core.durations import format_rfc3339
 from provisor.startup import Startup
 
 _OWN: Final = frozenset(
@@ -44,6 +47,19 @@ def configuration_digest(startup: Startup) -> str:
         shared[f"{name}-digests"] = [hashlib.sha256(der).hexdigest() for der in certificates]
     shared = {name: value for name, value in shared.items() if value not in ({}, None)}
     return hashlib.sha256(msgspec.json.encode(shared, order="deterministic")).hexdigest()
+
+
+def configuration_event(now: datetime, digest: str) -> bytes:
+    """What the audit log says when a configuration takes force."""
+    event = Event(
+        v=EVENT_VERSION,
+        at=format_rfc3339(now),
+        operation="configure",
+        outcome="granted",
+        method="file",
+        subject=digest,
+    )
+    return encode_event(event)
 
 
 def _lowered(members: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from provisor.authority.log_verify import Auditor, verify_log
 from provisor.core.terms import lineage_term
 from provisor.core.x509.certificate import Certificate, parse_certificate
 from provisor.errors import Malformed
-from provisor.ports import Archive, InventoryRow
+from provisor.ports import Archive, InventoryRow, IssuerID, IssuerRecord
 from provisor.storage.backup import Progress, count_rows, find_damage, open_reading
 
 _PAGE: Final = 500
@@ -131,7 +131,7 @@ _ORPHANS: Final = (
 async def _compare_rows(archive: Archive, depth: Depth, faults: list[Fault], progress: Progress | None) -> int:
     """Every certificate of the log, or of a sample of its pages, against its row; how many there were."""
     reach = await archive.index_reach()
-    issuers = {record.id: parse_certificate(record.certificate) for record in await archive.issuers()}
+    issuers = _read_issuers(await archive.issuers(), faults)
     every = 1 if not depth.sample else max(1, reach.end // max(1, depth.sample))
     looked_at = 0
     before: int | None = None
@@ -150,6 +150,19 @@ async def _compare_rows(archive: Archive, depth: Depth, faults: list[Fault], pro
         if before <= 1:
             break
     return looked_at
+
+
+def _read_issuers(records: Sequence[IssuerRecord], faults: list[Fault]) -> dict[IssuerID, Certificate]:
+    found = {}
+    for record in records:
+        try:
+            found[record.id] = parse_certificate(record.certificate)
+        except Malformed as error:
+            faults.append(Fault(f"issuer {record.id.hex()}", f"its certificate cannot be read: {error.detail}"))
+            continue
+        if found[record.id].fingerprint != record.id.hex():
+            faults.append(Fault(f"issuer {record.id.hex()}", "its certificate is another"))
+    return found
 
 
 def _find_faults(row: InventoryRow, issuer: Certificate | None) -> Sequence[str]:

@@ -14,7 +14,7 @@ import msgspec
 
 from provisor import __version__
 from provisor.app.bundle import ACCEPTED, bundle_of, encode_bundle, utc_now
-from provisor.app.configuration import configuration_digest
+from provisor.app.configuration import configuration_digest, configuration_event
 from provisor.app.hints import first_certificate
 from provisor.app.identity import make_identity
 from provisor.app.rules import gate_rules
@@ -147,9 +147,15 @@ class NotaryProcess:
         identity = make_identity(startup, utc_now(), os.urandom)
         remembered = self._write_aside(startup)
         # A store that only this host has gets a new epoch each time; replicas that agree share theirs.
-        digest = configuration_digest(startup) if self._replicas else ""
-        above = 0 if self._replicas else self._past_epoch
-        self._epoch = await self._notary.install(keyring, gate_rules(startup.config), above=above, configuration=digest)
+        content = configuration_digest(startup)
+        digest = content if self._replicas else ""
+        self._epoch = await self._notary.install(
+            keyring,
+            gate_rules(startup.config),
+            above=0 if self._replicas else self._past_epoch,
+            configuration=digest,
+            event=configuration_event(utc_now(), content),
+        )
         if self._replicas:
             await self._replicas.attend(digest)
         self._digest, self._superseded = digest, False

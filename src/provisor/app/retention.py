@@ -71,7 +71,8 @@ async def clean(ca: Snapshot, job: JobRecord) -> None:
         if not writes or not await _submit(ca, fence, job, *writes) or not more:
             break
         await asyncio.sleep(_PAUSE_SECONDS)
-    await _submit(ca, fence, job, *_last_writes(ca, now), ScheduleJob(job.kind, job.key, now + (1 if more else _PERIOD)))
+    following = ScheduleJob(job.kind, job.key, now + (1 if more else _PERIOD))
+    await _submit(ca, fence, job, *_last_writes(ca, now), following)
 
 
 def _last_writes(ca: Snapshot, now: int) -> Sequence[Write]:

@@ -66,6 +66,13 @@ CA = {
     "status": Entry("show the state of the server on this machine", "ca_status:status"),
     "token": Entry("generate a one-time token", "ca_token:token"),
 }
+DB = {
+    "backup": Entry("copy the database while it is in use", "db_backup:backup"),
+    "check": Entry("check the database, its rows and its log", "db_check:check"),
+    "copy": Entry("copy everything into another, empty database", "db_copy:copy"),
+    "migrate": Entry("bring the database to the schema of this version", "db_migrate:migrate"),
+    "restore": Entry("go on from a backup", "db_restore:restore"),
+}
 CERTIFICATE = {
     "fingerprint": Entry("print the fingerprint of a certificate", "certificate:fingerprint"),
     "inspect": Entry("print the details of a certificate or request", "certificate:inspect"),
@@ -74,6 +81,7 @@ CERTIFICATE = {
 TREE = {
     "ca": Entry("set up and use a certificate authority", tree=CA),
     "certificate": Entry("look at certificates", tree=CERTIFICATE),
+    "db": Entry("back up, restore and check the database of a CA", tree=DB),
     "serve": Entry("start a CA in the foreground", "serve:serve_command"),
     "path": Entry("print the folder of the configuration", "local:path"),
     "version": Entry("print the version", "local:version"),

@@ -67,10 +67,18 @@ class InlineNotary:
         """Reading over the notary's own connection: the only way when the store is in memory."""
         return self._core.store.ledger
 
-    async def install(self, keyring: Keyring, rules: GateRules, *, above: int = 0, configuration: str = "") -> int:
+    async def install(
+        self,
+        keyring: Keyring,
+        rules: GateRules,
+        *,
+        above: int = 0,
+        configuration: str = "",
+        event: bytes | None = None,
+    ) -> int:
         """See `NotaryCore.install`. Signatures under way by keys that are gone are refused for their epoch."""
         async with self._committing:
-            epoch = await self._core.install(keyring, rules, above=above, configuration=configuration)
+            epoch = await self._core.install(keyring, rules, above=above, configuration=configuration, event=event)
         kept = {id(signing.signer) for signing in keyring.values()}
         for key in [key for key in self._pools if key not in kept]:
             self._pools.pop(key)[1].close()

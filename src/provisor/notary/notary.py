@@ -66,13 +66,21 @@ class NotaryCore:
         self._last_head: TreeHead | None = None
         self._suspended = ""
 
-    async def install(self, keyring: Keyring, rules: GateRules, *, above: int = 0, configuration: str = "") -> int:
+    async def install(
+        self,
+        keyring: Keyring,
+        rules: GateRules,
+        *,
+        above: int = 0,
+        configuration: str = "",
+        event: bytes | None = None,
+    ) -> int:
         """Use these keys and rules from now on, under a new epoch greater than `above`, which is returned.
 
         Entries of an older epoch are refused from the same commit on; issuers that are active in the
         store and not among these become retiring. `configuration` is the digest of what replicas have in
-        common: if it is the one in force, its epoch is returned and nobody else has to change. Raises
-        `Unavailable`, then nothing has changed.
+        common: if it is the one in force, its epoch is returned and nobody else has to change. `event` goes
+        into the audit log with a new epoch. Raises `Unavailable`, then nothing has changed.
         """
         health = await self.store.health()
         stored, self._authority = health.epoch, health.authority
@@ -80,11 +88,13 @@ class NotaryCore:
             epoch = stored
         else:
             epoch = max(stored, above) + 1
-            await self._put_in_force(keyring, stored, epoch, configuration)
+            await self._put_in_force(keyring, stored, epoch, configuration, event)
         self._keyring, self._rules, self._suspended = dict(keyring), rules, ""
         return epoch
 
-    async def _put_in_force(self, keyring: Keyring, stored: int, epoch: int, configuration: str) -> None:
+    async def _put_in_force(
+        self, keyring: Keyring, stored: int, epoch: int, configuration: str, event: bytes | None
+    ) -> None:
         gone = [r for r in await self.store.issuers() if r.state == "active" and r.id not in keyring]
         writes: list[Write] = [PutIssuer(record.id, record.certificate, "retiring") for record in gone]
         writes += [PutIssuer(id_, s.issuer.certificate.der, s.state) for id_, s in keyring.items()]
@@ -94,6 +104,7 @@ class NotaryCore:
             id=self._generate_id(),
             guards=(MetaIs("epoch", str(stored) if stored else None),),
             writes=(*writes, PutMeta("epoch", str(epoch))),
+            event=event,
         )
         (outcome,) = await self._commit([entry], [None])
         if not outcome.committed:

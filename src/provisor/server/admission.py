@@ -3,11 +3,11 @@
 Turned away is what is still cheap to turn away: a request that can write before its token is looked
 at, a new connection before its handshake, which costs about as much as a request.
 
-The number of requests in work follows the machine. It grows whenever it was the limit and answers
-were quick, and shrinks when half of the answers take longer than the target: so requests wait about
-as long as the target, however fast the processors, the disk and the signer are. New connections are
-taken as long as the process keeps up; it lags when it comes back later to its clock than it meant to.
-Who only connects and says nothing takes no place from anybody.
+The number of places for work follows the machine. It grows whenever it was the limit and answers were
+quick, and shrinks when half of the answers were slow: so requests wait about as long as the target,
+however fast the processors, the disk and the signer are. An answer is slow when it took longer than
+the target, or the process came back to its clock much later than it meant to: what waits in sockets
+is not seen otherwise.
 """
 
 from __future__ import annotations
@@ -21,23 +21,22 @@ __all__ = ["BEAT_SECONDS", "Admission", "Newcomer"]
 BEAT_SECONDS: Final = 0.02
 """How often `beat` wants to be called while there is a connection."""
 
-LEAST_REQUESTS: Final = 64
-"""In work at once, whatever happens: with fewer, a slow signer would leave the processors idle."""
-MOST_REQUESTS: Final = 1024
-_FIRST_REQUESTS: Final = 256
+LEAST: Final = 64
+"""Places, whatever happens: with fewer, a slow signer would leave the processors idle."""
+MOST: Final = 1024
+_FIRST: Final = 256
 _TARGET_SECONDS: Final = 0.2
+_LAG_SECONDS: Final = 0.05
 _WINDOW_SECONDS: Final = 0.1
 _ENOUGH_ANSWERS: Final = 16
 """Answers that a window needs before it says anything about the machine."""
 _SHRINK: Final = 0.8
 _GROW: Final = 1.1
 
-LEAST_HANDSHAKES: Final = 64
-"""In work at once, whatever happens: a process that was merely not scheduled for a while also lags."""
-MOST_HANDSHAKES: Final = 512
+LEAST_HANDSHAKES: Final = 8
+"""So that kept connections never shut out new ones."""
 _FRESH_SECONDS: Final = 0.5
-"""Older handshakes wait for their client, not for us, and are not counted."""
-_LAG_SECONDS: Final = 0.05
+"""Older handshakes wait for their client, not for us, and are not counted: who is silent keeps nobody out."""
 
 
 @final
@@ -66,8 +65,8 @@ class Admission:
     """What one worker has in work. `now` gives seconds that only go forward."""
 
     def __init__(self, now: Callable[[], float]) -> None:
-        self.places = _FIRST_REQUESTS
-        """How many requests may be in work."""
+        self.places = _FIRST
+        """How much may be in work: requests, and handshakes beside them."""
         self.requests = 0
         self.handshakes = 0
         """Those begun in the last half second."""
@@ -95,15 +94,15 @@ class Admission:
         self.requests -= 1
         now = self._now()
         self._answers += 1
-        self._slow += now - began > _TARGET_SECONDS
+        self._slow += self.is_late or now - began > _TARGET_SECONDS
         if now >= self._window_end and self._answers >= _ENOUGH_ANSWERS:
             self._adapt(now)
 
     def _adapt(self, now: float) -> None:
         if self._slow * 2 > self._answers:
-            self.places = max(LEAST_REQUESTS, int(self.places * _SHRINK))
+            self.places = max(LEAST, int(self.places * _SHRINK))
         elif self._was_full:
-            self.places = min(MOST_REQUESTS, int(self.places * _GROW))
+            self.places = min(MOST, int(self.places * _GROW))
         self._window_end = now + _WINDOW_SECONDS
         self._answers = self._slow = 0
         self._was_full = False
@@ -116,16 +115,16 @@ class Admission:
         newcomers = self._newcomers
         while newcomers and (newcomers[0].is_done or newcomers[0].since <= now - _FRESH_SECONDS):
             newcomers.popleft().done()
-        if self.handshakes >= LEAST_HANDSHAKES and (self.handshakes >= MOST_HANDSHAKES or self._is_busy()):
+        # A handshake counts beside the requests, for its own request follows and should find a place.
+        work = self.requests + self.handshakes
+        is_full = work >= self.places or (self.is_late and work >= LEAST)
+        if is_full and self.handshakes >= LEAST_HANDSHAKES:
+            self._was_full = True
             return None
         newcomer = Newcomer(self, now)
         newcomers.append(newcomer)
         self.handshakes += 1
         return newcomer
-
-    def _is_busy(self) -> bool:
-        # Three quarters: what has been handshaken for should not be turned away afterwards.
-        return self.is_late or self.requests * 4 >= self.places * 3
 
     def beat(self) -> None:
         """The clock of the loop; called every `BEAT_SECONDS`, or as late as the loop is."""

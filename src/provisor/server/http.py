@@ -125,6 +125,8 @@ class HTTPProtocol(asyncio.Protocol):
         self.stopped = True
         self._presence.has_left = True
         self._reader.close()
+        # They hold each other, and most connections are short.
+        del self._reader
         self._queue.clear()
         self._unread = b""
         self.site.connections.closed(self)

@@ -11,13 +11,12 @@ from provisor.server.exchange import Site
 from provisor.server.http import HTTPProtocol
 from provisor.server.limits import address_key
 from provisor.server.tls import TLSEndpoint
-from provisor.server.tls_stream import TLSStream
+from provisor.server.tls_stream import Admitted, TLSStream
 
 __all__ = ["Listener", "raise_file_limit"]
 
 _BACKLOG: Final = 1024
 _BATCH: Final = 64
-_RETRY_SECONDS: Final = 0.1
 
 
 def raise_file_limit(wanted: int) -> int:
@@ -40,8 +39,9 @@ class Listener:
         self._socket = sock
         self._site = site
         self._endpoint = endpoint
+        self._server: asyncio.AbstractServer | None = None
+        self._will_look = False
         self._attaching: set[asyncio.Task[None]] = set()
-        self._retry: asyncio.TimerHandle | None = None
 
     @property
     def address(self) -> tuple[str, int]:
@@ -51,67 +51,60 @@ class Listener:
 
     async def start(self) -> None:
         """Accept from now on."""
-        self._socket.setblocking(False)
-        self._socket.listen(_BACKLOG)
-        self._watch()
+        self._server = await self._site.loop.create_server(self._make_protocol, sock=self._socket, backlog=_BACKLOG)
 
     def stop(self) -> None:
         """Accept no more; connections go on. See `Connections.drain` for these."""
-        if self._socket.fileno() >= 0:
-            self._site.loop.remove_reader(self._socket)
-            self._socket.close()
-        if self._retry is not None:
-            self._retry.cancel()
+        if self._server is not None:
+            self._server.close()
+            self._server = None
 
-    def _watch(self) -> None:
-        self._retry = None
-        self._site.loop.add_reader(self._socket, self._accept)
-
-    def _accept(self) -> None:
-        """Take what is queued. The loop's own server takes one a turn, and under load its turns are long."""
-        for _ in range(_BATCH):
-            try:
-                sock, peer = self._socket.accept()
-            except (BlockingIOError, InterruptedError):
-                return
-            except ConnectionAbortedError:
-                continue
-            except OSError:
-                # No descriptor or no memory is left; the queue waits.
-                self._site.loop.remove_reader(self._socket)
-                self._retry = self._site.loop.call_later(_RETRY_SECONDS, self._watch)
-                return
-            protocol = self._admit(peer)
-            if protocol is None:
-                sock.close()
-                continue
-            task = self._site.loop.create_task(self._attach(sock, protocol))
-            self._attaching.add(task)
-            task.add_done_callback(self._attaching.discard)
-
-    def _admit(self, peer: object) -> HTTPProtocol | TLSStream | None:
-        """Who is turned away here costs no more than this."""
+    def _make_protocol(self) -> asyncio.Protocol:
         if self._endpoint is None:
             return HTTPProtocol(self._site)
         connections = self._site.connections
-        key = address_key(peer)
-        if not connections.admit(key):
-            return None
-        newcomer = connections.admission.welcome()
-        if newcomer is None:
-            connections.refuse("overload")
-            connections.release(key)
-            return None
-        return TLSStream(connections, self._endpoint.context, self._upgrade, key=key, newcomer=newcomer)
-
-    async def _attach(self, sock: socket.socket, protocol: HTTPProtocol | TLSStream) -> None:
-        try:
-            await self._site.loop.connect_accepted_socket(lambda: protocol, sock)
-        except OSError:
-            # It was gone before it began.
-            sock.close()
-            if isinstance(protocol, TLSStream):
-                protocol.never_began()
+        if not self._will_look:
+            self._will_look = True
+            self._site.loop.call_soon(self._look_at_queue)
+        return TLSStream(connections, self._endpoint.context, self._upgrade)
 
     def _upgrade(self) -> HTTPProtocol:
         return HTTPProtocol(self._site, admitted=True)
+
+    def _look_at_queue(self) -> None:
+        """Take what else is queued, or turn it away.
+
+        The loop takes one connection a turn. Under load its turns are long, and who waits would wait
+        for seconds without an answer.
+        """
+        self._will_look = False
+        for _ in range(_BATCH):
+            if self._server is None:
+                return
+            try:
+                sock, peer = self._socket.accept()
+            except ConnectionAbortedError:
+                continue
+            except OSError:
+                # Nobody waits, or there is no descriptor for them: the loop's own server sees to both.
+                return
+            self._take(sock, address_key(peer))
+
+    def _take(self, sock: socket.socket, key: str) -> None:
+        assert self._endpoint is not None
+        admission = Admitted.of(self._site.connections, key)
+        if admission is None:
+            sock.close()
+            return
+        stream = TLSStream(self._site.connections, self._endpoint.context, self._upgrade, admission)
+        task = self._site.loop.create_task(self._attach(sock, stream))
+        self._attaching.add(task)
+        task.add_done_callback(self._attaching.discard)
+
+    async def _attach(self, sock: socket.socket, stream: TLSStream) -> None:
+        try:
+            await self._site.loop.connect_accepted_socket(lambda: stream, sock)
+        except OSError:
+            # It was gone before it began.
+            sock.close()
+            stream.never_began()

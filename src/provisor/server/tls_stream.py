@@ -17,9 +17,9 @@ from typing import Final, cast
 
 from provisor.server.admission import Newcomer
 from provisor.server.answers import HTTP_TO_HTTPS
-from provisor.server.limits import Connections
+from provisor.server.limits import Connections, address_key
 
-__all__ = ["TLSStream"]
+__all__ = ["Admitted", "TLSStream"]
 
 _RECORD_BYTES: Final = 16 * 1024
 _LINGER_SECONDS: Final = 2.0
@@ -32,6 +32,33 @@ class _Phase(enum.Enum):
     CLOSED = enum.auto()
 
 
+class Admitted:
+    """What a connection has been counted as, and is until `release`."""
+
+    __slots__ = ("_connections", "_key", "newcomer")
+
+    def __init__(self, connections: Connections, key: str, newcomer: Newcomer) -> None:
+        self._connections = connections
+        self._key = key
+        self.newcomer = newcomer
+
+    @classmethod
+    def of(cls, connections: Connections, key: str) -> Admitted | None:
+        """None if the connection must be closed: too many, of this address too many, or too much to do."""
+        if not connections.admit(key):
+            return None
+        newcomer = connections.admission.welcome()
+        if newcomer is None:
+            connections.refuse("overload")
+            connections.release(key)
+            return None
+        return cls(connections, key, newcomer)
+
+    def release(self) -> None:
+        self.newcomer.done()
+        self._connections.release(self._key)
+
+
 class TLSStream(asyncio.Protocol):
     """One connection: a protocol to the socket below, a transport to the protocol above.
 
@@ -40,12 +67,12 @@ class TLSStream(asyncio.Protocol):
 
     __slots__ = (
         "_above",
+        "_admitted",
         "_below",
         "_connections",
+        "_context",
         "_incoming",
-        "_key",
         "_make_protocol",
-        "_newcomer",
         "_outgoing",
         "_paused",
         "_phase",
@@ -59,29 +86,33 @@ class TLSStream(asyncio.Protocol):
         connections: Connections,
         context: ssl.SSLContext,
         make_protocol: Callable[[], asyncio.Protocol],
-        *,
-        key: str,
-        newcomer: Newcomer,
+        admitted: Admitted | None = None,
     ) -> None:
-        """`key`: the address it was admitted for. `newcomer` is done when the handshake is."""
+        """Without `admitted` it is found out, when the connection is made, whether it may be."""
         self.deadline = math.inf
         self._connections = connections
+        self._context = context
         self._make_protocol = make_protocol
+        self._admitted = admitted
         self._phase = _Phase.HANDSHAKE
-        self._key = key
-        self._newcomer = newcomer
         self._paused = False
         self._above: asyncio.Protocol | None = None
         self._below: asyncio.Transport | None = None
-        self._incoming = ssl.MemoryBIO()
-        self._outgoing = ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
-        self._tls_read = self._tls.read
 
     # -- the protocol to the socket -------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._below = cast(asyncio.Transport, transport)
+        if self._admitted is None:
+            self._admitted = Admitted.of(self._connections, address_key(transport.get_extra_info("peername")))
+        if self._admitted is None:
+            self._phase = _Phase.CLOSED
+            self._below.abort()
+            return
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._tls = self._context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self._tls_read = self._tls.read
         self.deadline = self._connections.loop.time() + self._connections.limits.handshake_seconds
         self._connections.opened(self)
 
@@ -91,15 +122,14 @@ class TLSStream(asyncio.Protocol):
             self.connection_lost(None)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        was_open, self._phase = self._above is not None, _Phase.CLOSED
-        if was_open:
-            assert self._above is not None
+        self._phase = _Phase.CLOSED
+        if self._above is not None:
             self._above.connection_lost(exc)
             self._above = None
         else:
-            self._newcomer.done()
             self._connections.closed(self)
-        self._connections.release(self._key)
+        if self._admitted is not None:
+            self._admitted.release()
 
     def data_received(self, data: bytes) -> None:
         if self._phase is _Phase.CLOSED:
@@ -137,7 +167,8 @@ class TLSStream(asyncio.Protocol):
         else:
             self._flush()
             self._phase = _Phase.OPEN
-            self._newcomer.done()
+            assert self._admitted is not None
+            self._admitted.newcomer.done()
             self._connections.closed(self)
             self._above = self._make_protocol()
             self._above.connection_made(cast(asyncio.Transport, self))

@@ -8,6 +8,7 @@ the database, which otherwise would fall, all of it, to the writer's next commit
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import sqlite3
 import threading
@@ -34,6 +35,9 @@ _PAGES: Final = 128
 _PAUSE_SECONDS: Final = 0.002
 _SYNC_PAGES: Final = 2048
 """Pages of a step, the pause behind it, and how many pages the disk is given before we wait for it."""
+
+_BEFORE: Final = ".before-schema-"
+_KEPT: Final = 2
 
 _SMALL_LOG: Final = 500
 _TAKEOVER_SECONDS: Final = 60.0
@@ -130,6 +134,39 @@ def back_up(source: Path, target: Path, *, now: int, progress: Progress | None =
     except (sqlite3.Error, OSError) as error:
         raise ConfigError(str(source), f"backup failed: {error}") from error
     return copied
+
+
+def copy_database(source: Path, target: Path, progress: Progress | None = None) -> None:
+    """The database of one moment as the file `target`, for its owner only, which is no backup yet.
+
+    Raises `ConfigError` when it is not ours, `sqlite3.Error`, `OSError`.
+    """
+    target.unlink(missing_ok=True)
+    os.close(os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    _copy(source, target, progress)
+    with contextlib.closing(sqlite3.connect(target, isolation_level=None)) as connection:
+        connection.execute("PRAGMA journal_mode = DELETE")
+
+
+def keep_before(database: Path, schema: int) -> Path:
+    """A copy of a database that is about to get another schema; of such copies the newest two are kept.
+
+    Raises `ConfigError`, `sqlite3.Error`, `OSError`.
+    """
+    target = database.with_name(f"{database.name}{_BEFORE}{schema}")
+    unfinished = target.with_name(f".{target.name}.part")
+    copy_database(database, unfinished)
+    os.replace(unfinished, target)
+    sync_folder(target.parent)
+    kept = sorted(database.parent.glob(f"{glob.escape(database.name)}{_BEFORE}*"), key=_schema_of)
+    for old in kept[:-_KEPT]:
+        old.unlink(missing_ok=True)
+    return target
+
+
+def _schema_of(copy: Path) -> int:
+    number = copy.name.rpartition(_BEFORE)[2]
+    return int(number) if number.isdecimal() else -1
 
 
 @contextlib.contextmanager

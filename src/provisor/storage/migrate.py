@@ -16,6 +16,15 @@ OLDEST_PROGRAM: Final = "0.2.0"
 """The oldest program that may write to a database of the newest schema."""
 
 
+def find_pending(connection: sqlite3.Connection) -> int | None:
+    """The schema that `migrate` would make of the one that is there; None if there is nothing to do, or none yet.
+
+    Raises `sqlite3.Error`.
+    """
+    version, newest = int(connection.execute("PRAGMA user_version").fetchone()[0]), len(list(_schemas()))
+    return newest if 0 < version < newest else None
+
+
 def migrate(connection: sqlite3.Connection, *, where: str, program: str = __version__) -> None:
     """Bring the schema up to date in one transaction, or leave the file as it was.
 

@@ -30,7 +30,7 @@ _STEP: Final = 1000
 
 
 class Fork(Struct, frozen=True):
-    """The log up to `size` events is that of a backup; events that had places behind it are lost. `at`: unix seconds."""
+    """The log up to `size` events is that of a backup; what had places behind it is lost. `at` is unix seconds."""
 
     size: int
     at: int
@@ -132,7 +132,8 @@ def issued_after(connection: sqlite3.Connection, place: int) -> Iterator[Issued]
     """Certificates that have a place in the log behind this one. Raises `sqlite3.Error`."""
     rows = connection.execute(
         "SELECT i.id, c.serial, c.not_after, e.n FROM events e JOIN certificates c"
-        " ON c.issuer_n = e.issuer_n AND c.serial = e.serial JOIN issuers i ON i.n = c.issuer_n WHERE e.n > ? ORDER BY e.n",
+        " ON c.issuer_n = e.issuer_n AND c.serial = e.serial JOIN issuers i ON i.n = c.issuer_n"
+        " WHERE e.n > ? ORDER BY e.n",
         (place,),
     )
     for issuer, serial, end, n in rows:

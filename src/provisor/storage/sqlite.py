@@ -18,16 +18,19 @@ from provisor.errors import ConfigError
 from provisor.ports import Entry, EntryID, IssuerRecord, Ledger, Outcome, StoreHealth
 from provisor.storage import queries
 from provisor.storage.archive import SQLiteArchive
+from provisor.storage.backup import keep_before
 from provisor.storage.base import Sign, SignedCertificate, StoreFailed
 from provisor.storage.judging import HIGH_WATER, Batch, Surprise
 from provisor.storage.ledger import ConnectionLedger
 from provisor.storage.locate import APPLICATION_ID, WriterLock, check_ours
-from provisor.storage.migrate import migrate
+from provisor.storage.migrate import find_pending, migrate
 from provisor.storage.sqlite_batch import SQLiteFacts, apply, insert_certificates, insert_rows
 
 MEMORY: Final = ":memory:"
 _OLDEST_SQLITE: Final = (3, 37, 0)
 _BUSY_SECONDS: Final = 5.0
+_CACHE_KIB: Final = 16 * 1024
+"""So that the pages which every commit writes to are not read again for each."""
 
 _ENTRY_FAULTS: Final = (
     sqlite3.IntegrityError,
@@ -313,6 +316,9 @@ def _open_file(path: Path, connection_type: type[sqlite3.Connection]) -> SQLiteS
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
             _sign_new_file(path)
             connection = undo.enter_context(contextlib.closing(connect()))
+            pending = find_pending(connection)
+            if pending is not None:
+                keep_before(path, pending)
             migrate(connection, where=str(path))
             store = SQLiteStore(connection, connect, lock)
         except (sqlite3.Error, OSError) as error:
@@ -333,6 +339,12 @@ def _connect_file(path: Path, connection_type: type[sqlite3.Connection]) -> sqli
     connection = sqlite3.connect(
         path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False, factory=connection_type
     )
-    for pragma in ("journal_mode = WAL", "synchronous = FULL", "fullfsync = ON", "trusted_schema = OFF"):
+    for pragma in (
+        "journal_mode = WAL",
+        "synchronous = FULL",
+        "fullfsync = ON",
+        "trusted_schema = OFF",
+        f"cache_size = -{_CACHE_KIB}",
+    ):
         connection.execute(f"PRAGMA {pragma}")
     return connection

@@ -28,7 +28,7 @@ def ca(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningProvisor]:
         serial = str(serial_of(running, NAMES[0]))
         body = {"serial": serial, "ott": running.token(serial, purpose="revoke"), "reasonCode": 4, "passive": True}
         assert running.post("/1.0/revoke", body).status == 200
-        wait_for(lambda: tree_size(path_of(running)) == 4, "the log is not signed", running)
+        wait_for(lambda: tree_size(path_of(running)) == 5, "the log is not signed", running)
         yield running
 
 
@@ -63,21 +63,22 @@ def test_what_happened_is_listed_newest_first(desk: Desk, ca: RunningProvisor) -
     heading, *rows = done.stdout.splitlines()
     assert heading.split() == ["PLACE", "TIME", "OPERATION", "OUTCOME", "PROVISIONER", "SUBJECT", "SERIAL"]
     assert [row.split()[:1] + row.split()[2:4] for row in rows] == [
-        ["4", "x509-revoke", "granted"],
-        *([str(n), "x509-sign", "granted"] for n in (3, 2, 1)),
+        ["5", "x509-revoke", "granted"],
+        *([str(n), "x509-sign", "granted"] for n in (4, 3, 2)),
+        ["1", "configure", "granted"],
     ]
 
 
 @pytest.mark.parametrize(
     ("condition", "places"),
     [
-        ("--operation sign", [3, 2, 1]),
+        ("--operation sign", [4, 3, 2]),
         ("--operation renew", []),
         ("--outcome refused", []),
-        ("--subject b.internal", [2]),
-        ("--provisioner tester --limit 2", [4, 3]),
+        ("--subject b.internal", [3]),
+        ("--provisioner tester --limit 2", [5, 4]),
         ("--provisioner other", []),
-        ("--since 1h", [4, 3, 2, 1]),
+        ("--since 1h", [5, 4, 3, 2, 1]),
         ("--until 1h", []),
         ("--limit 2 --cursor 3", [2, 1]),
     ],
@@ -97,7 +98,7 @@ def test_by_serial(desk: Desk, ca: RunningProvisor) -> None:
 def test_it_is_intact(desk: Desk, ca: RunningProvisor) -> None:
     done = audit(desk, ca, f"verify --root {ca.pki.root_file}")
     assert done.status == 0, done.stdout + done.stderr
-    assert "✔ Intact: 4 events, " in done.stdout
+    assert "✔ Intact: 5 events, " in done.stdout
     assert "3 certificates, 1 revocation of " in done.stdout
 
 
@@ -105,7 +106,7 @@ def test_a_second_party_needs_the_export_alone(desk: Desk, ca: RunningProvisor) 
     assert audit(desk, ca, "head kept").status == 0
     assert audit(desk, ca, "export log").status == 0
     again = audit(desk, ca, "export log")
-    assert (again.status, again.stderr) == (0, "Nothing new: the log has 4 events under a signed head.\n")
+    assert (again.status, again.stderr) == (0, "Nothing new: the log has 5 events under a signed head.\n")
     done = desk.run(f"ca audit verify log --head kept --root {ca.pki.root_file}")
     assert done.status == 0, done.stdout + done.stderr
     (file,) = (desk.cwd / "log").iterdir()
@@ -161,7 +162,7 @@ def test_a_changed_database_is_not_intact(desk: Desk, ca: RunningProvisor) -> No
     copy.close()
     done = desk.run("ca audit verify --db copy.db")
     assert done.status == 1
-    assert "event altered: event 1: its hash is not the one in the tree" in done.stdout
+    assert "event altered: event 2: its hash is not the one in the tree" in done.stdout
     assert "the audit log is not as it was" in done.stderr
     report = json.loads(desk.run("ca audit verify --db copy.db --json").stdout)
-    assert (report["ok"], report["findings"][0]["place"]) == (False, 1)
+    assert (report["ok"], report["findings"][0]["place"]) == (False, 2)

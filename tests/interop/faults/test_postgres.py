@@ -132,7 +132,8 @@ def test_a_notary_is_killed_beside_another(tmp_path: Path, database: Database) -
 
 
 def test_a_standby_takes_over(tmp_path: Path) -> None:
-    with cluster() as primary, new_database(primary) as database, standby_of(primary) as standby:
+    with cluster() as primary, standby_of(primary) as standby:
+        database = Database(primary, primary.create_database())
         hosts = f"127.0.0.1:{primary.port},127.0.0.1:{standby.port}"
         url = f"postgresql://provisor@{hosts}/?sslmode=disable"
         with running(make_replicas(tmp_path, database, url=url)) as replicas:
@@ -141,7 +142,6 @@ def test_a_standby_takes_over(tmp_path: Path) -> None:
             primary.stop(signal.SIGQUIT)
             standby.promote()
             for ca in replicas:
-                ca.store = Database(standby, database.name)
+                ca.records = Database(standby, database.name)
             load.go_on()
             load.finish()
-        primary.start()  # so that the database can be dropped

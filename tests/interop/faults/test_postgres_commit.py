@@ -143,6 +143,22 @@ def test_a_server_that_takes_no_writes_is_left(database: Database) -> None:
     play(database, scenario)
 
 
+def test_a_role_that_may_no_longer_come_in_is_a_failure_like_any_other(database: Database) -> None:
+    async def scenario(core: NotaryCore, store: PostgreSQLStore, proxy: CuttingProxy) -> None:
+        database.query_elsewhere(f"ALTER DATABASE {database.name} ALLOW_CONNECTIONS false")
+        database.query_elsewhere(
+            f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database.name}'"
+        )
+        (outcome,) = await core.commit([spending("t")], [None])
+        assert outcome.status == "unavailable"
+        assert "not currently accepting connections" in outcome.reason
+        database.query_elsewhere(f"ALTER DATABASE {database.name} ALLOW_CONNECTIONS true")
+        await asyncio.sleep(0.6)
+        assert (await core.commit([spending("t")], [None]))[0].committed
+
+    play(database, scenario)
+
+
 def test_a_target_shows_no_password() -> None:
     target = Target(hosts=("db",), ports=(0,), user="ca", database="x")
     assert repr(target) == "Target(postgresql://ca@db/x)"

@@ -82,19 +82,20 @@ def _remove(ca: RunningProvisor, name: str) -> None:
     ca.write_config(authority={"provisioners": [ca.provisioner(each) for each in ca.keys if each != name]})
 
 
-def _housekeeping(ca: RunningProvisor) -> list[int]:
-    """Commits without an audit event, in order: a new epoch is one, the jobs that follow it are others."""
-    with closing(sqlite3.connect(f"{ca.store.as_uri()}?mode=ro", uri=True)) as connection:
-        return [row for (row,) in connection.execute("SELECT rowid FROM events WHERE body IS NULL ORDER BY rowid")]
+def _configured(ca: RunningProvisor) -> list[int]:
+    """The places in the log at which a configuration took force."""
+    return _places(ca, "json_extract(body, '$.operation') = ?", "configure")
 
 
-def _granted_rows(ca: RunningProvisor, provisioner: str) -> list[int]:
+def _granted(ca: RunningProvisor, provisioner: str) -> list[int]:
+    condition = "json_extract(body, '$.outcome') = 'granted' AND json_extract(body, '$.provisioner') = ?"
+    return _places(ca, condition, provisioner)
+
+
+def _places(ca: RunningProvisor, condition: str, value: str) -> list[int]:
+    assert isinstance(ca.store, Path)
     with closing(sqlite3.connect(f"{ca.store.as_uri()}?mode=ro", uri=True)) as connection:
-        query = (
-            "SELECT rowid FROM events WHERE json_extract(body, '$.provisioner') = ?"
-            " AND json_extract(body, '$.outcome') = 'granted' ORDER BY rowid"
-        )
-        return [row for (row,) in connection.execute(query, (provisioner,))]
+        return [n for (n,) in connection.execute(f"SELECT n FROM events WHERE {condition} ORDER BY n", (value,))]
 
 
 def test_after_a_reload_nothing_is_issued_by_the_old_configuration(tmp_path: Path) -> None:
@@ -104,7 +105,7 @@ def test_after_a_reload_nothing_is_issued_by_the_old_configuration(tmp_path: Pat
         dismissed.start()
         staying.start()
         wait_for(lambda: dismissed.answered > 40, "no load", ca)
-        known = _housekeeping(ca)
+        known = _configured(ca)
         _remove(ca, "dismissed")
         ca.reload()
         done = time.monotonic()
@@ -116,11 +117,11 @@ def test_after_a_reload_nothing_is_issued_by_the_old_configuration(tmp_path: Pat
         assert {attempt.status for attempt in late} == {401}
         assert {attempt.status for attempt in made} == {201, 401}
         assert {attempt.status for attempt in staying.join()} == {201}
-        new_epoch = next(row for row in _housekeeping(ca) if row not in known)
-        granted = _granted_rows(ca, "dismissed")
+        new_epoch = next(row for row in _configured(ca) if row not in known)
+        granted = _granted(ca, "dismissed")
         assert len(granted) == sum(attempt.status == 201 for attempt in made)
         assert granted[-1] < new_epoch, "issued by a configuration that was over"
-        assert _granted_rows(ca, "tester")[-1] > new_epoch
+        assert _granted(ca, "tester")[-1] > new_epoch
 
 
 def test_workers_that_slept_through_the_reload_issue_nothing_by_the_old_configuration(tmp_path: Path) -> None:
@@ -130,7 +131,7 @@ def test_workers_that_slept_through_the_reload_issue_nothing_by_the_old_configur
         connections = [ca.connect() for _ in made]
         for connection in connections:
             exchange(connection, "GET", "/health")
-        known = _housekeeping(ca)
+        known = _configured(ca)
         for pid in workers:
             os.kill(pid, signal.SIGSTOP)
         threads = [
@@ -141,7 +142,7 @@ def test_workers_that_slept_through_the_reload_issue_nothing_by_the_old_configur
             thread.start()
         _remove(ca, "dismissed")
         ca.process.send_signal(signal.SIGHUP)
-        wait_for(lambda: len(_housekeeping(ca)) > len(known), "no new epoch", ca)
+        wait_for(lambda: len(_configured(ca)) > len(known), "no new epoch", ca)
         wait_for(lambda: all(attempt.began for attempt in made), "not sent", ca)
         for pid in workers:
             os.kill(pid, signal.SIGCONT)

@@ -7,6 +7,7 @@ import random
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from itertools import count
 
 import pytest
@@ -72,6 +73,10 @@ async def commit(store: PostgreSQLStore, *entries: Entry, now: int = NOW) -> lis
 async def at_once(stores: Sequence[PostgreSQLStore], make: Callable[[], Sequence[Entry]]) -> list[tuple[str, ...]]:
     """The same kind of batch by each store at the same time; for each place in it, the words of both."""
     return list(zip(*await asyncio.gather(*(commit(store, *make()) for store in stores)), strict=True))
+
+
+def appending(step: AppendLog) -> list[Entry]:
+    return [entry(step, event=None)]
 
 
 def word(outcome: Outcome) -> str:
@@ -226,9 +231,7 @@ def test_the_log_has_each_event_once_in_one_order(target: Target) -> None:
             waiting = await stores[0].archive.unsequenced(size, 100)
             ids = tuple(id_ for id_, _ in waiting)
             tile = LogTile(0, 0, b"\x00" * 32 * (size + len(ids)))
-            words = await at_once(
-                stores, lambda n=size, ids=ids, tile=tile: [entry(AppendLog(n, ids, (tile,)), event=None)]
-            )  # type: ignore[misc]
+            words = await at_once(stores, partial(appending, AppendLog(size, ids, (tile,))))
             assert sorted(words[0]) == ["committed", "log-size-is"]
             size += len(ids)
             assert await stores[1].archive.log_size() == size

@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from provisor.config.ca_json import Limits, ProvisorSettings, Switches
+from provisor.config.ca_json import Limits, ProvisorSettings, RetentionSettings, Switches
 from provisor.config.load import load_config
-from provisor.core.durations import HOUR
+from provisor.core.durations import HOUR, Duration
 
 GOOD = {"root": "r", "crt": "c", "key": "k", "address": ":1"}
 
@@ -24,6 +24,20 @@ def settings(value: object) -> tuple[ProvisorSettings, list[tuple[str, str]]]:
 @pytest.mark.parametrize("value", [None, {}, {"workers": None, "switches": {}, "limits": None}])
 def test_nothing_said_means_the_defaults(value: object) -> None:
     assert settings(value) == (ProvisorSettings(), [])
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ({}, RetentionSettings(Duration(2160 * HOUR), None)),
+        ({"certificates": "forever"}, RetentionSettings(None, None)),
+        ({"certificates": "24h", "events": "17520h"}, RetentionSettings(Duration(24 * HOUR), Duration(17520 * HOUR))),
+        ({"events": "forever"}, RetentionSettings()),
+    ],
+)
+def test_what_is_over_is_kept_for_a_while_or_for_ever(value: object, expected: RetentionSettings) -> None:
+    found, faults = settings({"retention": value})
+    assert (found.retention, faults) == (expected, [])
 
 
 def test_everything_can_be_set() -> None:
@@ -66,6 +80,13 @@ def test_everything_can_be_set() -> None:
         ({"maxCertificateDuration": "10y"}, "$.provisor.maxCertificateDuration", 'unknown unit "y"'),
         ({"maxCertificateDuration": "0s"}, "$.provisor.maxCertificateDuration", "must be greater than 0"),
         ({"maxCertificateDuration": 5}, "$.provisor.maxCertificateDuration", "not a string"),
+        ({"retention": {"certificates": "0"}}, "$.provisor.retention.certificates", "at least 24h"),
+        ({"retention": {"certificates": "23h59m"}}, "$.provisor.retention.certificates", "at least 24h"),
+        ({"retention": {"certificates": "90d"}}, "$.provisor.retention.certificates", 'unknown unit "d"'),
+        ({"retention": {"events": 0}}, "$.provisor.retention.events", "not a string"),
+        ({"retention": {"events": "Forever"}}, "$.provisor.retention.events", "invalid duration"),
+        ({"retention": {"event": "24h"}}, "$.provisor.retention.event", "did you mean 'events'"),
+        ({"retention": "24h"}, "$.provisor.retention", "must be an object"),
     ],
 )
 def test_whatever_is_wrong_in_it_is_a_fault(value: Any, pointer: str, text: str) -> None:

@@ -209,14 +209,17 @@ async def _pooled(transaction: AbstractAsyncContextManager[object]) -> AsyncIter
         raise ConfigError("ca.json: $.db", POOLED) from error
 
 
-def is_pooling_fault(error: BaseException) -> bool:
-    """Errors that only a pooler between us and the server makes."""
-    return isinstance(error, exceptions.InvalidSQLStatementNameError | exceptions.DuplicatePreparedStatementError)
+def is_pooling_fault(error: BaseException | None) -> bool:
+    """Errors that only a pooler between us and the server makes, or one that was raised from such."""
+    if error is None:
+        return False
+    prepared = isinstance(error, exceptions.InvalidSQLStatementNameError | exceptions.DuplicatePreparedStatementError)
+    return prepared or "pooling mode" in str(error) or is_pooling_fault(error.__cause__)
 
 
 def explain(error: BaseException) -> str:
     """In a line, for the log. A server tells no password, and neither do we."""
-    text = str(error) or type(error).__name__
+    text = (error.reason if isinstance(error, ConfigError) else str(error)) or type(error).__name__
     if isinstance(error, TimeoutError):
         text = "no answer in time"
     return text.splitlines()[0]

@@ -184,7 +184,7 @@ class PostgreSQLStore:
                 await self._commit_all(sound, sign, now, outcomes)
         except TimeoutError as error:
             raise self._fail("no answer in time") from error
-        except FAULTS as error:
+        except (ConfigError, *FAULTS) as error:
             raise self._fail(POOLED if is_pooling_fault(error) else explain(error)) from error
         except asyncio.CancelledError:
             self._fail("interrupted")

@@ -1,0 +1,260 @@
+"""From a backup to a database that a CA may go on with; and what is unknown from then on.
+
+The work is done on a copy beside the database, which takes its place only when all of it has held. The old
+database is kept beside it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from msgspec import Struct
+
+from provisor.app.db_check import Checked, Depth, check_database
+from provisor.authority.audit import EVENT_VERSION, Event, encode_event
+from provisor.core.durations import format_rfc3339
+from provisor.errors import ConfigError
+from provisor.storage.archive import SQLiteArchive
+from provisor.storage.backup import Position, Progress, copy_database, open_reading, read_position, sync_folder
+from provisor.storage.locate import WriterLock
+from provisor.storage.migrate import migrate
+from provisor.storage.restore import (
+    Changes,
+    files_of,
+    go_on,
+    is_newer,
+    issued_after,
+    made_at,
+    revoked_after,
+    serials_between,
+)
+
+OPERATION: Final = "restore"
+"""Of the event that tells of it."""
+
+_SERIAL: Final = re.compile(rb'"serial"\s*:\s*"?(0|[1-9][0-9]{0,48})"?|\bserial=(0|[1-9][0-9]{0,48})\b')
+
+
+class LostRevocation(Struct, frozen=True):
+    """`issuer` is the SHA-256 of its certificate in hex."""
+
+    issuer: str
+    serial: str
+    reason_code: int
+    revoked_at: int
+
+
+class Lost(Struct, frozen=True):
+    """What was issued or revoked behind the backup, as far as anybody can tell.
+
+    All serials that were given out then lie from `first_serial` to `last_serial`. `issued` are those that somebody
+    told of; `revocations` those that the old database has. Serials are decimal.
+    """
+
+    since: int
+    until: int
+    first_serial: str
+    last_serial: str
+    sources: tuple[str, ...]
+    issued: tuple[str, ...]
+    revocations: tuple[LostRevocation, ...]
+
+
+class Restored(Struct, frozen=True):
+    """`changes` is None when the backup was only looked at. `set_aside` is where the old database is now, or ""."""
+
+    backup: Position
+    backup_at: int
+    checked: Checked
+    lost: Lost
+    changes: Changes | None
+    set_aside: str
+
+
+class Wish(Struct, frozen=True):
+    """What is asked for. `tellers` are files that may tell what was issued: logs, exported events, a database."""
+
+    depth: Depth
+    force: bool = False
+    check_only: bool = False
+    tellers: tuple[Path, ...] = ()
+
+
+def restore(
+    backup: Path,
+    database: Path,
+    wish: Wish,
+    *,
+    now: datetime,
+    random: Callable[[int], bytes] = os.urandom,
+    progress: Progress | None = None,
+) -> Restored:
+    """Put the backup in the place of the database, ready to go on with.
+
+    Raises `ConfigError`: a server runs on it, it is newer and nobody insists, or the backup does not hold; then
+    nothing has changed.
+    """
+    if not backup.is_file():
+        raise ConfigError(str(backup), "no such file")
+    with contextlib.ExitStack() as undo:
+        if not wish.check_only:
+            undo.callback(_lock(database).release)
+        work = database.with_name(f".{database.name}.restoring")
+        undo.callback(_remove, work)
+        try:
+            return _restore(backup, database, work, wish, now, random, progress)
+        except (sqlite3.Error, OSError) as error:
+            raise ConfigError(str(backup), f"cannot be restored: {error}") from error
+
+
+def _lock(database: Path) -> WriterLock:
+    try:
+        database.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return WriterLock(database)
+    except OSError as error:
+        raise ConfigError(str(database), f"cannot be locked: {error.strerror}") from error
+
+
+def _restore(
+    backup: Path,
+    database: Path,
+    work: Path,
+    wish: Wish,
+    now: datetime,
+    random: Callable[[int], bytes],
+    progress: Progress | None,
+) -> Restored:
+    copy_database(backup, work, progress)
+    with contextlib.closing(sqlite3.connect(work, isolation_level=None)) as connection:
+        migrate(connection, where=str(backup))
+        position, copied_at = read_position(connection), made_at(connection)
+    seconds = int(now.timestamp())
+    checked = asyncio.run(
+        check_database(SQLiteArchive.open(work), work, now=seconds, depth=wish.depth, progress=progress)
+    )
+    there = _look_at(database)
+    lost = _find_lost(position, copied_at, seconds, there, database, wish.tellers)
+    if wish.check_only:
+        return Restored(position, copied_at, checked, lost, None, "")
+    _refuse(checked, there, position, backup, database, wish)
+    changes = _go_on(work, position, copied_at, now, random)
+    set_aside = _swap(work, database, seconds)
+    return Restored(position, copied_at, checked, lost, changes, set_aside)
+
+
+def _look_at(database: Path) -> Position | None:
+    """Where the database stands that is there; None if there is none, or nobody can read it."""
+    if not database.is_file() or not database.stat().st_size:
+        return None
+    try:
+        with contextlib.closing(open_reading(database)) as connection:
+            return read_position(connection)
+    except (ConfigError, sqlite3.Error):
+        return None
+
+
+def _refuse(
+    checked: Checked, there: Position | None, position: Position, backup: Path, database: Path, wish: Wish
+) -> None:
+    if not checked.passed:
+        first = f"{len(checked.faults)} faults, the first: {checked.faults[0]}"
+        raise ConfigError(str(backup), f"the backup does not hold ({first}); nothing was changed")
+    if wish.force:
+        return
+    if there is not None and there.authority != position.authority:
+        raise ConfigError(str(database), "is the database of another authority; --force to replace it")
+    if there is not None and is_newer(there, position):
+        events = there.log_end - position.log_end
+        raise ConfigError(
+            str(database),
+            f"is newer than the backup: {events} events would be lost; --force to replace it all the same",
+        )
+
+
+def _go_on(work: Path, position: Position, copied_at: int, now: datetime, random: Callable[[int], bytes]) -> Changes:
+    entry = int(now.timestamp() * 1000).to_bytes(6, "big") + random(10)
+    head = f", signed head of {position.log_size} events" if position.log_size else ""
+    reason = f"the log goes on from a backup of {_rfc3339(copied_at)} with {position.log_end} events{head}"
+    event = Event(v=EVENT_VERSION, at=format_rfc3339(now), operation=OPERATION, outcome="granted", reason=reason)
+    with contextlib.closing(sqlite3.connect(work, isolation_level=None)) as connection:
+        connection.execute("PRAGMA synchronous = FULL")
+        return go_on(connection, now=int(now.timestamp()), entry=entry, event=encode_event(event))
+
+
+def _rfc3339(at: int) -> str:
+    return format_rfc3339(datetime.fromtimestamp(at, UTC))
+
+
+def _swap(work: Path, database: Path, now: int) -> str:
+    """In one step, so that there is a database at every moment; never one beside the log of another."""
+    aside = database.with_name(f"{database.name}.before-restore-{now}")
+    with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(database)) as connection:
+        connection.execute("PRAGMA journal_mode = DELETE")
+    kept, *logs = zip(files_of(database), files_of(aside), strict=True)
+    for old, new in logs:
+        if old.exists():
+            os.replace(old, new)
+    existed = kept[0].exists() and kept[0].stat().st_size > 0
+    if existed:
+        os.link(*kept)
+    os.replace(work, database)
+    sync_folder(database.parent)
+    return str(aside) if existed else ""
+
+
+def _remove(work: Path) -> None:
+    for path in (*files_of(work), work.with_name(work.name + "-journal")):
+        path.unlink(missing_ok=True)
+
+
+# -- what is unknown ------------------------------------------------------------------------------------
+
+
+def _find_lost(
+    position: Position, copied_at: int, now: int, there: Position | None, database: Path, tellers: Iterable[Path]
+) -> Lost:
+    first, last = serials_between(copied_at, now)
+    told: set[int] = set()
+    revocations: list[LostRevocation] = []
+    sources: list[str] = []
+    databases = [database] if there is not None and there.authority == position.authority else []
+    for path in (*tellers, *databases):
+        sources.append(str(path))
+        with contextlib.ExitStack() as opened:
+            try:
+                connection = opened.enter_context(contextlib.closing(open_reading(path)))
+                told.update(each.serial for each in issued_after(connection, position.log_end))
+                revocations += [
+                    LostRevocation(issuer.hex(), str(serial), code, at)
+                    for issuer, serial, code, at in revoked_after(connection, copied_at)
+                ]
+            except (ConfigError, sqlite3.Error):
+                told.update(serial for serial in _told_by(path) if first <= serial <= last)
+    return Lost(
+        since=copied_at,
+        until=now,
+        first_serial=str(first),
+        last_serial=str(last),
+        sources=tuple(sources),
+        issued=tuple(map(str, sorted(told))),
+        revocations=tuple(dict.fromkeys(revocations)),
+    )
+
+
+def _told_by(path: Path) -> Iterator[int]:
+    """Serials that stand in the lines of a log, or in exported events."""
+    try:
+        with path.open("rb") as file:
+            for line in file:
+                for match in _SERIAL.finditer(line):
+                    yield int(match.group(1) or match.group(2))
+    except OSError as error:
+        raise ConfigError(str(path), f"cannot be read: {error.strerror}") from error

@@ -1,0 +1,150 @@
+"""Copying a file to a server, dumping what is there, and bringing the dump back with PostgreSQL's own tools."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import stat
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from bench import rows
+from provisor.app.db_check import Checked, Depth, check_database
+from provisor.errors import ConfigError
+from provisor.ports import Unspent
+from provisor.storage.postgresql.archive import PostgreSQLArchive
+from provisor.storage.postgresql.copy import Moved, copy_to_server
+from provisor.storage.postgresql.dsn import Target
+from provisor.storage.postgresql.dump import dump
+from provisor.storage.postgresql.store import PostgreSQLStore
+from provisor.storage.sqlite import SQLiteStore
+from support.coroutines import finish
+from support.entries import entry, revocation, signing, spend, spending
+from support.postgres import Cluster, shared_cluster
+
+NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
+SECONDS = int(NOW.timestamp())
+COUNT = 700
+
+
+@pytest.fixture
+def cluster() -> Cluster:
+    return shared_cluster()
+
+
+@pytest.fixture
+def target(cluster: Cluster) -> Iterator[Target]:
+    name = cluster.create_database()
+    yield cluster.target(name)
+    cluster.drop_database(name)
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """A file with certificates, a revocation, tokens of several days, and events that the tree does not have yet."""
+    path = tmp_path / "provisor.db"
+    rows.fill(path, COUNT, now=NOW)
+    store = SQLiteStore.open(path)
+    (issuer,) = finish(store.issuers())
+    late = [spend("ever", None), spend("far", SECONDS + 10**8), spend("tomorrow", SECONDS + 86400)]
+    entries = [spending("spent"), *(entry(each) for each in late), entry(revocation(5, issuer=issuer.id))]
+    assert all(outcome.committed for outcome in finish(store.commit(entries, signing(*[None] * 5), now=SECONDS)))
+    finish(store.close())
+    return path
+
+
+def move(source: Path, target: Target) -> Moved:
+    return asyncio.run(copy_to_server(source, target))
+
+
+def check(target: Target) -> Checked:
+    async def look() -> Checked:
+        archive = PostgreSQLArchive.open(target)
+        try:
+            return await check_database(archive, None, now=SECONDS, depth=Depth(signatures=False))
+        finally:
+            archive.close()
+
+    return asyncio.run(look())
+
+
+def test_everything_comes_along(source: Path, target: Target) -> None:
+    moved = move(source, target)
+    with closing(sqlite3.connect(source)) as connection:
+        spent = connection.execute("SELECT count(*) FROM spent_tokens").fetchone()[0]
+        authority = connection.execute("SELECT value FROM meta WHERE key = 'authority_id'").fetchone()[0]
+    assert moved.rows["certificates"] == moved.rows["log_entries"] == COUNT
+    assert (moved.rows["tokens"], moved.rows["revocations"], moved.rows["unsequenced"]) == (spent, 1, 5)
+    checked = check(target)
+    assert [str(fault) for fault in checked.faults if "revocation" not in fault.where] == []
+    assert (checked.certificates, checked.log_size, checked.authority) == (COUNT, COUNT, authority)
+
+
+def test_the_ca_goes_on_there(source: Path, target: Target) -> None:
+    move(source, target)
+
+    async def go_on() -> list[str]:
+        store = await PostgreSQLStore.open(target)
+        try:
+            spent = [entry(spend(key), guards=(Unspent(key),)) for key in ("spent", "ever", "far", "tomorrow", "new")]
+            (issuer,) = await store.issuers()
+            again = [*spent, entry(revocation(5, issuer=issuer.id))]
+            outcomes = await store.commit(again, signing(*[None] * 6), now=SECONDS + 1)
+            health = await store.health()
+            assert health.high_water == SECONDS + 1
+            return [outcome.guard or outcome.status for outcome in outcomes]
+        finally:
+            await store.close()
+
+    assert asyncio.run(go_on()) == ["unspent"] * 4 + ["committed", "not-revoked"]
+
+
+def test_a_database_that_is_in_use_is_left_alone(source: Path, target: Target) -> None:
+    move(source, target)
+    with pytest.raises(ConfigError, match="is not empty"):
+        move(source, target)
+
+
+def test_what_fails_on_the_way_leaves_nothing(source: Path, target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def misread(*_: object) -> tuple[int, int]:
+        return 0, 0
+
+    with monkeypatch.context() as patched:
+        patched.setattr("provisor.storage.postgresql.copy._read_back", misread)
+        with pytest.raises(ConfigError, match="not copied: issuers differ"):
+            move(source, target)
+    assert move(source, target).rows["certificates"] == COUNT
+
+
+def test_a_dump_is_for_its_owner_and_comes_back(source: Path, target: Target, cluster: Cluster, tmp_path: Path) -> None:
+    move(source, target)
+    dumped = dump(target, tmp_path / "backup.dump", now=SECONDS)
+    assert stat.S_IMODE((tmp_path / "backup.dump").stat().st_mode) == 0o600
+    assert dumped.tables > 15
+    other = cluster.create_database()
+    readable = cluster.folder / "backup.dump"
+    readable.write_bytes((tmp_path / "backup.dump").read_bytes())
+    readable.chmod(0o644)
+    server = ("-h", cluster.folder, "-p", cluster.port, "-U", "provisor")
+    cluster.run("pg_restore", "--no-owner", "--exit-on-error", *server, "-d", other, readable)
+    checked = check(cluster.target(other))
+    assert checked.certificates == COUNT
+    cluster.drop_database(other)
+
+
+def test_a_server_that_is_away_is_an_error_and_leaves_no_file(cluster: Cluster, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="pg_dump failed"):
+        dump(cluster.target("nothing_of_that_name"), tmp_path / "backup.dump", now=SECONDS)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_the_program_it_says_what_is_missing(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ConfigError, match="pg_dump is not installed"):
+        dump(cluster.target("any"), tmp_path / "backup.dump", now=SECONDS)
