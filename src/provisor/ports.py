@@ -161,7 +161,7 @@ class DropReceipts(Struct, frozen=True, tag="drop-receipts"):
 
 
 class DropExpired(Struct, frozen=True, tag="drop-expired"):
-    """Forget certificates of an issuer that ended before `before` (unix seconds): serials, with their places in the log.
+    """Forget certificates of an issuer that ended before `before` (unix seconds): serials, with places in the log.
 
     Their lines, ends and fingerprints stay. `terms` are those of the index that lead to them. Of those whose event
     is older than `events_before` (None: of none) the event goes too, if events have been dropped that far.

@@ -14,18 +14,23 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
+import msgspec
 from msgspec import Struct
 
 from provisor.app.db_check import Checked, Depth, check_database
 from provisor.authority.audit import EVENT_VERSION, Event, encode_event
+from provisor.authority.log import BATCH, leaf_data
+from provisor.core import merkle
 from provisor.core.durations import format_rfc3339
 from provisor.errors import ConfigError
+from provisor.ports import AppendLog, Entry, LogTile
 from provisor.storage.archive import SQLiteArchive
 from provisor.storage.backup import Position, Progress, copy_database, open_reading, read_position, sync_folder
 from provisor.storage.locate import WriterLock
 from provisor.storage.migrate import migrate
+from provisor.storage.postgresql.dsn import Target
 from provisor.storage.restore import (
     Changes,
     files_of,
@@ -115,6 +120,94 @@ def restore(
             raise ConfigError(str(backup), f"cannot be restored: {error}") from error
 
 
+def restore_server(
+    backup: Path, target: Target, wish: Wish, *, now: datetime, random: Callable[[int], bytes] = os.urandom
+) -> Restored:
+    """The same of a dump and a PostgreSQL database. Raises `ConfigError`; then the database is as it was."""
+    from provisor.storage.postgresql.connect import FAULTS
+
+    if wish.check_only:
+        raise ConfigError(str(backup), "a dump can only be looked at in a database: restore it into an empty one")
+    try:
+        return asyncio.run(_restore_server(backup, target, wish, now, random))
+    except FAULTS as error:
+        raise ConfigError(str(backup), f"cannot be restored: {error}") from error
+
+
+async def _restore_server(
+    backup: Path, target: Target, wish: Wish, now: datetime, random: Callable[[int], bytes]
+) -> Restored:
+    from provisor.storage.postgresql.archive import PostgreSQLArchive
+    from provisor.storage.postgresql.restore import Restoring
+
+    seconds = int(now.timestamp())
+    work = await Restoring.begin(target)
+    try:
+        await work.refuse_in_use()
+        there = await work.find_there()
+        if there is not None and not wish.force:
+            raise ConfigError(target.shown, f"is not empty: it has {there.log_end} events; --force to set it aside")
+        set_aside = await work.bring_back(backup, seconds)
+        try:
+            await _give_places(target, (await work.position()).high_water, random)
+            position = await work.position()
+            archive = PostgreSQLArchive.open(target)
+            checked = await check_database(archive, None, now=seconds, depth=wish.depth)
+            archive.close()
+            _refuse_faults(checked, backup)
+            told = await work.find_lost(position.high_water)
+            lost = _told(position, position.high_water, seconds, wish.tellers)
+            entry, event = _event(position, position.high_water, now, random)
+            changes = await work.go_on(position, now=seconds, entry=entry, event=event)
+        except BaseException:
+            await work.undo()
+            raise
+    finally:
+        await work.close()
+    revocations = tuple(LostRevocation(issuer.hex(), str(n), code, at) for issuer, n, code, at in told.revocations)
+    lost = msgspec.structs.replace(
+        lost,
+        sources=(*lost.sources, *((set_aside,) if set_aside else ())),
+        issued=tuple(dict.fromkeys((*lost.issued, *map(str, told.serials)))),
+        revocations=tuple(dict.fromkeys((*lost.revocations, *revocations))),
+    )
+    return Restored(position, position.high_water, checked, lost, changes, set_aside)
+
+
+async def _give_places(target: Target, now: int, random: Callable[[int], bytes]) -> None:
+    """Events that were committed when the dump was made, and not in the log's tree yet, are put there.
+
+    `now` is the time of the dump: how long ago that was has still to be seen.
+    """
+    from provisor.storage.postgresql.store import PostgreSQLStore
+
+    store = await PostgreSQLStore.open(target)
+    try:
+        size = await store.archive.log_size()
+        tiles: dict[tuple[int, int], bytes] = {}
+        for span in merkle.edge_spans(size):
+            for tile in await store.archive.tiles(span.level, span.index, 1):
+                tiles[tile.level, tile.index] = tile.hashes
+        edge = merkle.read_edge(size, tiles)
+        while events := await store.archive.unsequenced(edge.size, BATCH):
+            extended, grown = merkle.append(edge, [merkle.hash_leaf(leaf_data(*event)) for event in events])
+            parts = tuple(LogTile(tile.level, tile.index, tile.hashes) for tile in grown)
+            write = AppendLog(size=edge.size, ids=tuple(entry for entry, _ in events), tiles=parts)
+            entry = Entry(id=(now * 1000).to_bytes(6, "big") + random(10), writes=(write,))
+            (outcome,) = await store.commit([entry], _sign_nothing, now=now)
+            if not outcome.committed:
+                raise ConfigError(target.shown, f"the log does not go on: {outcome.status} {outcome.reason}")
+            edge = extended
+    except KeyError as error:
+        raise ConfigError(target.shown, f"tile {error.args[0]} of the log's tree is missing or short") from error
+    finally:
+        await store.close()
+
+
+def _sign_nothing(_index: int) -> NoReturn:
+    raise AssertionError("nothing is signed here")
+
+
 def _lock(database: Path) -> WriterLock:
     try:
         database.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -164,9 +257,7 @@ def _look_at(database: Path) -> Position | None:
 def _refuse(
     checked: Checked, there: Position | None, position: Position, backup: Path, database: Path, wish: Wish
 ) -> None:
-    if not checked.passed:
-        first = f"{len(checked.faults)} faults, the first: {checked.faults[0]}"
-        raise ConfigError(str(backup), f"the backup does not hold ({first}); nothing was changed")
+    _refuse_faults(checked, backup)
     if wish.force:
         return
     if there is not None and there.authority != position.authority:
@@ -179,14 +270,26 @@ def _refuse(
         )
 
 
-def _go_on(work: Path, position: Position, copied_at: int, now: datetime, random: Callable[[int], bytes]) -> Changes:
+def _refuse_faults(checked: Checked, backup: Path) -> None:
+    if not checked.passed:
+        first = f"{len(checked.faults)} faults, the first: {checked.faults[0]}"
+        raise ConfigError(str(backup), f"the backup does not hold ({first}); nothing was changed")
+
+
+def _event(position: Position, copied_at: int, now: datetime, random: Callable[[int], bytes]) -> tuple[bytes, bytes]:
+    """What the log says of it, and the id of that."""
     entry = int(now.timestamp() * 1000).to_bytes(6, "big") + random(10)
     head = f", signed head of {position.log_size} events" if position.log_size else ""
     reason = f"the log goes on from a backup of {_rfc3339(copied_at)} with {position.log_end} events{head}"
     event = Event(v=EVENT_VERSION, at=format_rfc3339(now), operation=OPERATION, outcome="granted", reason=reason)
+    return entry, encode_event(event)
+
+
+def _go_on(work: Path, position: Position, copied_at: int, now: datetime, random: Callable[[int], bytes]) -> Changes:
+    entry, event = _event(position, copied_at, now, random)
     with contextlib.closing(sqlite3.connect(work, isolation_level=None)) as connection:
         connection.execute("PRAGMA synchronous = FULL")
-        return go_on(connection, now=int(now.timestamp()), entry=entry, event=encode_event(event))
+        return go_on(connection, now=int(now.timestamp()), entry=entry, event=event)
 
 
 def _rfc3339(at: int) -> str:
@@ -221,12 +324,16 @@ def _remove(work: Path) -> None:
 def _find_lost(
     position: Position, copied_at: int, now: int, there: Position | None, database: Path, tellers: Iterable[Path]
 ) -> Lost:
+    databases = [database] if there is not None and there.authority == position.authority else []
+    return _told(position, copied_at, now, (*tellers, *databases))
+
+
+def _told(position: Position, copied_at: int, now: int, tellers: Iterable[Path]) -> Lost:
     first, last = serials_between(copied_at, now)
     told: set[int] = set()
     revocations: list[LostRevocation] = []
     sources: list[str] = []
-    databases = [database] if there is not None and there.authority == position.authority else []
-    for path in (*tellers, *databases):
+    for path in tellers:
         sources.append(str(path))
         with contextlib.ExitStack() as opened:
             try:

@@ -84,13 +84,18 @@ def parse_event(body: bytes) -> Event:
     return _decode(body)
 
 
+def _stays() -> bool:
+    return False
+
+
 @final
 class Trail:
     """What is known of a request while it walks the numbered steps of docs/issuance.md.
 
     `now` is read once, so all checks of a request agree. `use` is set when a token was verified: from
     then on every answer spends it. `who` is set when the caller is proven. `timer` gives seconds; `entered`
-    is its reading when the present step began, or the last one ended.
+    is its reading when the present step began, or the last one ended. `has_left` tells whether the client
+    waits for no answer any more.
     """
 
     __slots__ = (
@@ -98,6 +103,7 @@ class Trail:
         "digest",
         "entered",
         "given",
+        "has_left",
         "now",
         "operation",
         "provisioner",
@@ -119,6 +125,7 @@ class Trail:
         source: str = "",
         digest: bytes = b"",
         timer: Callable[[], float],
+        has_left: Callable[[], bool] = _stays,
     ) -> None:
         self.operation = operation
         self.now = now
@@ -126,6 +133,7 @@ class Trail:
         self.source = source
         self.digest = digest
         self.timer = timer
+        self.has_left = has_left
         self.step = 0
         self.seconds: list[tuple[int, float]] = []
         self.use: TokenUse | None = None

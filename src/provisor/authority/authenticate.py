@@ -92,7 +92,8 @@ def _check_issued_since_start(ca: Snapshot, claims: TokenClaims) -> None:
 
 
 def _check_issued_since_restore(ca: Snapshot, claims: TokenClaims) -> None:
-    """What was spent behind a restored backup is unknown: a token has to show that it is younger, whatever switches say.
+    """What was spent behind a restored backup is unknown: a token has to show that it is younger, whatever
+    switches say.
 
     One that does not tell when it was issued may tell from when on it is good: it was taken the leeway before at most.
     """

@@ -36,8 +36,11 @@ async def commit_granted(
     """Make a granted decision durable, its token spent and its event written in the same transaction.
 
     Raises `TokenReused`, `CertificateRevoked`, `AlreadyRevoked`, `StaleEpoch` for the guard that did not
-    hold, `Forbidden` when the notary's gate would not sign, `Unavailable` or `OutcomeUnknown`.
+    hold, `Forbidden` when the notary's gate would not sign, `Unavailable` or `OutcomeUnknown`; `Unavailable`
+    too, with nothing spent, when the client has left: nobody would get the certificate.
     """
+    if trail.has_left():
+        raise Unavailable("the client has left")
     trail.enter(8)
     outcome = await ca.notary.submit(
         Entry(

@@ -36,6 +36,7 @@ class Context:
             source=request.source,
             digest=hashlib.sha256(body).digest(),
             timer=perf_counter,
+            has_left=lambda: request.client_has_left,
         )
         request.trail = trail
         return trail

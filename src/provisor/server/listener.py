@@ -16,7 +16,7 @@ from provisor.server.tls_stream import Admitted, TLSStream
 __all__ = ["Listener", "raise_file_limit"]
 
 _BACKLOG: Final = 1024
-_BATCH: Final = 64
+_BATCH: Final = _BACKLOG
 
 
 def raise_file_limit(wanted: int) -> int:

@@ -138,7 +138,9 @@ class Metrics:
         self.store_commit_seconds = Histogram("provisor_store_commit_seconds", "Time of a durable commit")
         self.sign_seconds = Histogram("provisor_sign_seconds", "Time of a signature by an issuing key")
         self.connections_refused = Counter(
-            "provisor_connections_refused_total", "Number of connections ended below the application", ("reason",)
+            "provisor_connections_refused_total",
+            "Number of connections and requests ended below the application",
+            ("reason",),
         )
         self.certificate_expiry = Gauge(
             "provisor_ca_certificate_expiry_timestamp_seconds", "Expiry of a certificate of the CA", ("certificate",)

@@ -25,7 +25,7 @@ FORKS: Final = "log_forks"
 LEEWAY: Final = 61
 """Seconds that a token's time may lie ahead of its use, and one: what is issued later cannot have been used before."""
 
-_STEP: Final = 1000
+STEP: Final = 1000
 """Added to every number beside the seconds that have passed: no list and no epoch is made twice a second."""
 
 
@@ -80,7 +80,7 @@ def go_on(connection: sqlite3.Connection, *, now: int, entry: EntryID, event: by
 
 def _change(connection: sqlite3.Connection, now: int) -> Changes:
     position, copied_at = read_position(connection), made_at(connection)
-    passed = max(0, now - min(copied_at, position.high_water or copied_at)) + _STEP
+    passed = max(0, now - min(copied_at, position.high_water or copied_at)) + STEP
     epoch = position.epoch + passed
     numbers = dict(_jump_lists(connection, passed, now))
     fork = Fork(position.log_end, now, copied_at)

@@ -124,6 +124,15 @@ def test_a_grant_without_token_spends_none(ca: MemoryCA) -> None:
     assert (notary.entries[0].guards, notary.entries[0].writes) == ((Epoch(7),), ())
 
 
+def test_for_a_client_that_has_left_nothing_is_signed_and_nothing_spent(ca: MemoryCA) -> None:
+    notary = ScriptedNotary(committed)
+    left = trail(ca)
+    left.has_left = lambda: True
+    with pytest.raises(Unavailable, match="left"):
+        asyncio.run(commit_granted(snapshot(ca, notary), left))
+    assert notary.entries == []
+
+
 def test_a_token_without_end_is_kept_for_ever(ca: MemoryCA) -> None:
     notary, walked = ScriptedNotary(committed), trail(ca)
     walked.use = TokenUse("id", None)

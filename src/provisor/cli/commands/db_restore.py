@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from provisor.app.db_restore import Lost, Restored, Wish
+from provisor.app.db_restore import Lost, Restored, Wish, restore_server
 from provisor.app.db_restore import restore as restore_file
 from provisor.cli import output
 from provisor.cli.audit import SOURCE
@@ -51,26 +51,28 @@ def restore(call: Call) -> None:
     goes on from an earlier moment. What is known to have been issued since is listed: nobody else remembers it.
     """
     place = find_database(call)
-    if isinstance(place, Target):
-        raise CommandError("a database on a PostgreSQL server is restored by pg_restore: see docs/backup.md")
     wish = Wish(
         depth=depth_of(call),
         force=call.switch("force"),
         check_only=call.switch("check-only"),
         tellers=tuple(map(Path, call.texts("issued-after"))),
     )
-    with shown_progress("Restoring") as progress:
-        restored = restore_file(Path(call.arguments[0]), place, wish, now=datetime.now(UTC), progress=progress)
+    backup, now = Path(call.arguments[0]), datetime.now(UTC)
+    if isinstance(place, Target):
+        restored = restore_server(backup, place, wish, now=now)
+    else:
+        with shown_progress("Restoring") as progress:
+            restored = restore_file(backup, place, wish, now=now, progress=progress)
     if call.switch("json"):
         output.data(msgspec.json.encode(restored).decode())
     else:
-        _print(restored, place)
+        _print(restored, place.shown if isinstance(place, Target) else str(place))
     if not restored.checked.passed:
         count = len(restored.checked.faults)
         raise CommandError(f"the backup does not hold: {count} {'fault' if count == 1 else 'faults'}")
 
 
-def _print(restored: Restored, place: Path) -> None:
+def _print(restored: Restored, place: str) -> None:
     output.data(as_text(restored.checked))
     rows = [
         ("backup of", instant(restored.backup_at)),
@@ -79,7 +81,7 @@ def _print(restored: Restored, place: Path) -> None:
     if restored.changes is not None:
         changes = restored.changes
         rows += [
-            ("database", str(place)),
+            ("database", place),
             ("the old one", restored.set_aside or "there was none"),
             ("tokens", f"refused if issued before {instant(changes.tokens_not_before)}"),
             ("epoch", str(changes.epoch)),

@@ -55,6 +55,16 @@ def dump(target: Target, path: Path, *, now: int) -> Dumped:
     return Dumped(str(path), path.stat().st_size, now, target.shown, tables)
 
 
+def bring_back(target: Target, path: Path) -> None:
+    """The dump `path` into the database, whole or not at all. Raises `ConfigError`."""
+    checker = _find(_CHECKER)
+    if not path.is_file():
+        raise ConfigError(str(path), "no such file")
+    variables = dict(connection_of(target))
+    words = [checker, "--single-transaction", "--exit-on-error", "--no-owner", "--no-password", "--no-privileges"]
+    _run([*words, f"--dbname={variables.get('PGDATABASE', '')}", str(path)], variables, subprocess.PIPE)
+
+
 def connection_of(target: Target) -> Mapping[str, str]:
     """The environment in which PostgreSQL's programs reach the database. Raises `ConfigError`."""
     arguments = target.arguments()
