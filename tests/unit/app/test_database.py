@@ -26,7 +26,6 @@ from support.credentials import make_csr, make_key, make_signer
 from support.entries import NOW as ENTRY_NOW
 from support.entries import known_issuers, signing, spending
 
-
 DB = {"type": "sqlite", "dataSource": "/nowhere/provisor.db"}
 
 
