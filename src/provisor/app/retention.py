@@ -47,10 +47,10 @@ _PIECES: Final = 6
 """Commits of a run, after which other jobs have their turn."""
 
 _PAUSE_SECONDS: Final = 0.02
-_TOKENS: Final = 5000
-_RECEIPTS: Final = 5000
-_CERTIFICATES: Final = 100
-_EVENTS: Final = 500
+_TOKENS: Final = 2000
+_RECEIPTS: Final = 2000
+_CERTIFICATES: Final = 40
+_EVENTS: Final = 300
 """Of one commit: some milliseconds of the notary."""
 
 

@@ -212,13 +212,11 @@ def pooled(database: Database, tmp_path: Path) -> Iterator[Callable[[str], Targe
 
     def start(mode: str) -> Target:
         port = free_port()
-        tmp_path.chmod(0o755)
-        users = tmp_path / "users"
-        users.write_text('"provisor" ""\n')
-        config = tmp_path / "pgbouncer.ini"
-        config.write_text(
+        users = database.cluster.write("pooler-users", '"provisor" ""\n')
+        config = database.cluster.write(
+            "pgbouncer.ini",
             f"[databases]\n* = host=127.0.0.1 port={database.cluster.port}\n[pgbouncer]\nlisten_addr = 127.0.0.1\n"
-            f"listen_port = {port}\nunix_socket_dir =\nauth_type = trust\nauth_file = {users}\npool_mode = {mode}\n"
+            f"listen_port = {port}\nunix_socket_dir =\nauth_type = trust\nauth_file = {users}\npool_mode = {mode}\n",
         )
         words = database.cluster.as_account([program, str(config)])
         with (tmp_path / "pgbouncer.log").open("ab") as log:
@@ -229,8 +227,6 @@ def pooled(database: Database, tmp_path: Path) -> Iterator[Callable[[str], Targe
             time.sleep(0.02)
         return parse_target(f"postgresql://provisor@127.0.0.1:{port}/?sslmode=disable", database.name)
 
-    tmp_path.parent.chmod(0o755)
-    tmp_path.parent.parent.chmod(0o755)
     yield start
     for process in started:
         process.terminate()
