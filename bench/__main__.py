@@ -21,7 +21,7 @@ import msgspec
 
 from bench import generator, machine, report
 from bench.lab import Lab, Row, Settings
-from bench.measurements import databases, million, open_loop, paired, slow_signer, standing
+from bench.measurements import databases, million, open_loop, paired, slow_signer, standing, wave
 from bench.model import BenchError, Report, RowResult, Skipped
 
 ROWS: Final[tuple[Row, ...]] = (
@@ -31,6 +31,7 @@ ROWS: Final[tuple[Row, ...]] = (
     *databases.ROWS,
     *standing.ROWS,
     *million.ROWS,
+    *wave.ROWS,
 )
 _ON_REQUEST: Final = ("health",)
 

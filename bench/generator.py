@@ -68,6 +68,7 @@ class Load(msgspec.Struct, frozen=True):
     step: int = 0
     entries: int = 0
     overload: bool = False
+    arrival: float = 0.0
     raw: Path | None = None
 
 
@@ -104,6 +105,13 @@ class Generator:
             if process.poll() is None:
                 process.kill()
             process.communicate()
+
+    def send(self, server: Server, load: Load) -> None:
+        """Requests beside a run, which nobody measures. Raises `BenchError`."""
+        words = [str(self._program), *_flags(server, load)]
+        done = subprocess.run(words, input="go\n", capture_output=True, text=True, timeout=_MARGIN, check=False)
+        if done.returncode:
+            raise BenchError(f"the load generator ended: {done.stderr.strip()}")
 
     def _measure(
         self, process: subprocess.Popen[str], server: Server, beside: int | None, during: Callable[[], None] | None
@@ -157,6 +165,7 @@ def _flags(server: Server, load: Load) -> list[str]:
         "step": load.step,
         "entries": load.entries,
         "overload": "true" if load.overload else "false",
+        "arrival": f"{load.arrival:g}s",
         "raw": load.raw or "",
     }
     return [f"-{name}={value}" for name, value in flags.items()]

@@ -140,6 +140,9 @@ func (l *loop) once(w *worker, operation int, due, late time.Duration) {
 		w.line.close()
 	}
 	switch {
+	case err != nil && l.overload && isShut(err):
+		status = 0
+		w.shed++
 	case err != nil:
 		status = 0
 		w.errors[kind(err)]++

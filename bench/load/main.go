@@ -9,6 +9,7 @@ package main
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -22,6 +23,7 @@ type options struct {
 	rate                                   float64
 	seconds, warm, timeout                 time.Duration
 	overload                               bool
+	arrival                                time.Duration
 }
 
 func main() {
@@ -30,7 +32,7 @@ func main() {
 	flag.StringVar(&o.root, "root", "", "file with the root certificate (PEM)")
 	flag.StringVar(&o.key, "key", "", "file with the provisioner's private JWK")
 	flag.StringVar(&o.provisioner, "provisioner", "admin", "name of the JWK provisioner")
-	flag.StringVar(&o.mode, "mode", "sign", "health, sign, sign-new, renew, renew-keep, revoke, crl")
+	flag.StringVar(&o.mode, "mode", "sign", "health, sign, sign-new, renew, renew-keep, wave, revoke, crl")
 	flag.IntVar(&o.conns, "conns", 16, "connections, or requests under way at most")
 	flag.Float64Var(&o.rate, "rate", 0, "open loop: requests a second, sent on time whatever the answers; 0: closed loop")
 	flag.DurationVar(&o.seconds, "seconds", 4*time.Second, "length of the timed part")
@@ -38,7 +40,8 @@ func main() {
 	flag.IntVar(&o.count, "count", 0, "end after so many requests instead of -seconds, without a warm-up")
 	flag.IntVar(&o.step, "step", 0, "also report rate and latency for each so many answers")
 	flag.IntVar(&o.entries, "entries", 0, "crl: the least number of entries that is right")
-	flag.BoolVar(&o.overload, "overload", false, "503 is a right answer, counted on its own")
+	flag.DurationVar(&o.arrival, "arrival", 0, "wave: time in which all clients come for the first time")
+	flag.BoolVar(&o.overload, "overload", false, "503 or a closed connection is a right answer, counted on its own")
 	flag.StringVar(&o.raw, "raw", "", "file for every answer's due time and latency (CSV: seconds, milliseconds, status)")
 	flag.DurationVar(&o.timeout, "timeout", 30*time.Second, "for one answer")
 	flag.Parse()
@@ -66,13 +69,16 @@ func run(o *options) error {
 	if o.count > 0 {
 		loop.length = 0
 	}
+	if o.mode == "wave" && o.count == 0 {
+		return errors.New("a wave needs -count")
+	}
 	if err := loop.connect(); err != nil {
 		return err
 	}
 	say(map[string]any{"event": "ready"})
 	_, _ = bufio.NewReader(os.Stdin).ReadString('\n') // the end of the input is as good as a line
 	before := processorSeconds()
-	outcome := loop.run()
+	outcome := timed(o, &loop)
 	used := processorSeconds() - before
 	say(map[string]any{"event": "done"})
 	report := summarize(outcome, o)
@@ -86,6 +92,14 @@ func run(o *options) error {
 	}
 	say(report)
 	return nil
+}
+
+func timed(o *options, loop *loop) *outcome {
+	if o.mode == "wave" {
+		w := wave{ca: loop.ca, job: loop.job, conns: o.conns, arrival: o.arrival}
+		return w.run()
+	}
+	return loop.run()
 }
 
 // prepareTimed warms the server up and prepares what the timed part can need.

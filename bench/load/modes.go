@@ -34,6 +34,7 @@ var modes = map[string]func(*authority, int) (*job, error){
 	"sign-new":   func(ca *authority, n int) (*job, error) { return fresh(prepareSign(ca, n)) },
 	"renew":      func(ca *authority, _ int) (*job, error) { return prepareRenew(ca, true) },
 	"renew-keep": func(ca *authority, _ int) (*job, error) { return prepareRenew(ca, false) },
+	"wave":       prepareWave,
 	"revoke":     prepareRevoke,
 	"crl":        prepareCRL,
 }
@@ -122,6 +123,31 @@ func prepareRenew(ca *authority, anew bool) (*job, error) {
 			if err == nil && sameSerial(leaf.SerialNumber, old.SerialNumber) {
 				err = errors.New("the renewed certificate has the old serial number")
 			}
+			return err
+		},
+	}, nil
+}
+
+// prepareWave has a certificate issued for each machine that comes back.
+func prepareWave(ca *authority, n int) (*job, error) {
+	issued, err := ca.issue(n)
+	if err != nil {
+		return nil, err
+	}
+	who := func(operation int) *tls.Certificate {
+		return &tls.Certificate{
+			Certificate: [][]byte{issued[operation].Raw}, PrivateKey: ca.subjects[operation%subjectCount].key,
+		}
+	}
+	return &job{
+		operations: n,
+		good:       201,
+		fresh:      true,
+		config:     func(_, operation int) *tls.Config { return ca.client(who(operation)) },
+		request:    func(out []byte, _ int) []byte { return appendPost(out, ca.host, "/renew") },
+		verify: func(answer kept) error {
+			old := issued[answer.operation]
+			_, err := ca.checkIssued(answer.body, old.DNSNames[0], old.PublicKey.(*ecdsa.PublicKey))
 			return err
 		},
 	}, nil

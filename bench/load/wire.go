@@ -77,6 +77,8 @@ type line struct {
 	socket *tls.Conn
 	reader *bufio.Reader
 	body   []byte
+
+	retryAfter string // of the last answer
 }
 
 func (l *line) open() error {
@@ -142,6 +144,7 @@ func (l *line) read() (status int, last bool, err error) {
 		return 0, true, errAnswer
 	}
 	length, chunked := 0, false
+	l.retryAfter = ""
 	for {
 		header, err := l.reader.ReadSlice('\n')
 		if err != nil {
@@ -151,7 +154,7 @@ func (l *line) read() (status int, last bool, err error) {
 		if len(header) == 0 {
 			break
 		}
-		// Only three names matter, and their lengths tell them from nearly all others.
+		// Only four names matter, and their lengths tell them from nearly all others.
 		name, value, _ := bytes.Cut(header, []byte(":"))
 		switch value = bytes.TrimSpace(value); {
 		case len(name) == 14 && strings.EqualFold(string(name), "content-length"):
@@ -160,6 +163,8 @@ func (l *line) read() (status int, last bool, err error) {
 			}
 		case len(name) == 17 && strings.EqualFold(string(name), "transfer-encoding"):
 			chunked = strings.EqualFold(string(value), "chunked")
+		case len(name) == 11 && strings.EqualFold(string(name), "retry-after"):
+			l.retryAfter = string(value)
 		case len(name) == 10 && strings.EqualFold(string(name), "connection"):
 			last = strings.EqualFold(string(value), "close")
 		}
@@ -221,6 +226,12 @@ func appendPost(out []byte, host, path string, parts ...[]byte) []byte {
 		out = append(out, part...)
 	}
 	return out
+}
+
+// isShut says that the server did not want the connection: how it turns away who would need a handshake.
+func isShut(err error) bool {
+	what := kind(err)
+	return what == "closed" || what == "reset"
 }
 
 // kind names what went wrong in a word or two: errors are counted by it.

@@ -26,6 +26,9 @@ _RATE: Final = 1000.0
 _SHARE: Final = 0.7
 _CONNECTIONS: Final = 128
 _ROUNDS: Final = 3
+_CROWD: Final = 1500
+"""Clients at a time when more come than can be served."""
+
 _AFTERWARDS: Final = 1.5
 """Seconds after an event that still belong to it."""
 
@@ -91,7 +94,7 @@ def _events(lab: Lab, server: Server) -> tuple[list[Event], str]:
 
 def _revoke(lab: Lab, server: Server) -> None:
     """The list is made anew by a job soon after."""
-    lab.generator.run(server, Load("revoke", conns=1, count=4))
+    lab.generator.send(server, Load("revoke", conns=1, count=4))
 
 
 def _has_backup() -> bool:
@@ -138,7 +141,7 @@ def _run(lab: Lab, server: Server, rate: float, events: Sequence[Event]) -> tupl
     raw = server.folder / "answers.csv"
     gap = _QUIET / 4 if lab.settings.quick else _QUIET
     after = _AFTERWARDS / 3 if lab.settings.quick else _AFTERWARDS
-    seconds = gap + len(events) * (gap + after + 0.5)
+    seconds = gap + len(events) * (gap + after + (0.5 if lab.settings.quick else 1.5))
     windows: list[Window] = []
     failures: list[BenchError] = []
 
@@ -154,6 +157,7 @@ def _run(lab: Lab, server: Server, rate: float, events: Sequence[Event]) -> tupl
             time.sleep(after)
             windows.append(Window(event.name, start, time.monotonic() - began))
 
+    # What happens takes longer than it would on an idle machine.
     load = Load("sign", _CONNECTIONS, seconds=seconds, warm=lab.settings.warm, rate=rate, raw=raw)
     run = lab.generator.run(server, load, during=happen)
     if failures:
@@ -172,35 +176,50 @@ def read_moments(path: Path) -> list[Moment]:
 
 
 def longest(moments: Sequence[Moment], window: Window) -> float:
-    """The longest answer that was on its way at some time of the window; 0 without one."""
-    return max(
-        (m.took for m in moments if m.due <= window.end and m.due + m.took / 1000 >= window.begin),
-        default=0.0,
-    )
+    """The longest answer that was on its way at some time of the window. Raises `BenchError` without one."""
+    within = [m.took for m in moments if m.due <= window.end and m.due + m.took / 1000 >= window.begin]
+    if not within:
+        raise BenchError(f"no request was under way during {window.name}: it came after the load")
+    return max(within)
 
 
 def measure_overload(lab: Lab) -> Measured:
     """Four times what it can do: how much is still done, and how long what is done takes."""
+    return _overload(lab, "sign", "JWK sign, kept alive")
+
+
+def measure_newcomers(lab: Lab) -> Measured:
+    """The same where each of them opens a connection first."""
+    return _overload(lab, "sign-new", "JWK sign, a new connection each")
+
+
+def _overload(lab: Lab, mode: str, title: str) -> Measured:
     with lab.server() as server:
         peaks, floods = [], []
         for number in range(min(_ROUNDS, lab.settings.rounds)):
-            peak = lab.generator.run(server, lab.load("sign", 64))
+            peak = lab.generator.run(server, lab.load(mode, 64))
             rate = 4 * peak.answers.rate
-            flood = lab.generator.run(server, replace(lab.load("sign", 512), rate=rate, overload=True))
+            flood = lab.generator.run(server, replace(lab.load(mode, _CROWD), rate=rate, overload=True))
             peaks.append(peak)
             floods.append(flood)
             answers = flood.answers
             lab.tell(
                 f"{number + 1} {server.side} {rate:,.0f}/s offered: {answers.rate:,.0f}/s good, {answers.shed} shed, "
-                f"{answers.failed} failed, p99 {answers.latency.p99:.0f} ms"
+                f"{answers.failed} failed, p99 {answers.latency.p99:.0f} ms, {flood.cpu_ms:.2f} ms CPU"
             )
-    shares = [flood.answers.rate / peak.answers.rate for peak, flood in zip(peaks, floods, strict=True)]
+    pairs = list(zip(peaks, floods, strict=True))
     checks = (
-        alone("good answers / peak", shares, "×", Bar(0.9)),
+        alone(f"{title}: good answers / peak", [b.answers.rate / a.answers.rate for a, b in pairs], "×", Bar(0.9)),
+        alone("the same for a second of the server's CPU", [a.cpu_ms / b.cpu_ms for a, b in pairs], "×", Bar(0.9)),
         alone("p99 of what is served", [flood.answers.latency.p99 for flood in floods], "ms", Bar(1000, most=True)),
-        alone("share answered 503", [_shed(flood) for flood in floods], "×"),
+        alone("share turned away", [_shed(flood) for flood in floods], "×"),
     )
-    note = "latency counts from the sending; the generator takes its share of the cores"
+    used = sum(f.answers.generator_seconds / f.answers.seconds for f in floods) / len(floods)
+    before = sum(p.answers.generator_seconds / p.answers.seconds for p in peaks) / len(peaks)
+    note = (
+        f"{title}: latency counts from the sending; the generator takes {before:.2f} cores at the peak and {used:.2f} "
+        "in the flood, which the server does not have"
+    )
     return Measured(checks, (*peaks, *floods), (note,))
 
 
@@ -211,4 +230,5 @@ def _shed(run: Run) -> float:
 ROWS: Final = (
     Row("open", "open loop", measure),
     Row("overload", "four times the load of its peak", measure_overload),
+    Row("newcomers", "four times its peak, over new connections", measure_newcomers),
 )

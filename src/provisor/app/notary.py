@@ -218,7 +218,7 @@ class NotaryProcess:
         lines = () if self._superseded else (text,)
         self._superseded = True
         self._core.suspend(text)
-        reload = self._has_file_of(state.configuration)
+        reload = await asyncio.to_thread(self._has_file_of, state.configuration)
         if lines or reload:
             self._control.send(Overtaken(self._epoch, lines, reload=reload))
 
@@ -270,7 +270,7 @@ class NotaryProcess:
                 raise Ended(1)
             match received[0]:
                 case Prepare():
-                    self._control.send(self._prepare())
+                    self._control.send(await self._prepare())
                 case Commit():
                     await self._commit()
                 case Discard():
@@ -283,10 +283,15 @@ class NotaryProcess:
                 case _:
                     pass
 
-    def _prepare(self) -> Prepared | Refused:
-        """Read the file anew; what is in force stays in force until `Commit`."""
+    async def _prepare(self) -> Prepared | Refused:
+        """Read the file anew; what is in force stays in force until `Commit`, and signs meanwhile.
+
+        Opening an encrypted key can take a second.
+        """
         try:
-            startup = load_startup(self._path, self._password, utc_now(), strict=self._strict, shown=self._shown)
+            startup = await asyncio.to_thread(
+                load_startup, self._path, self._password, utc_now(), strict=self._strict, shown=self._shown
+            )
             make_identity(startup, utc_now(), os.urandom)
         except ProvisorError as error:
             unreadable = isinstance(error, StartRefused) and error.unreadable

@@ -8,6 +8,9 @@ quick, and shrinks when half of the answers were slow: so requests wait about as
 however fast the processors, the disk and the signer are. An answer is slow when it took longer than
 the target, or the process came back to its clock much later than it meant to: what waits in sockets
 is not seen otherwise.
+
+A no costs a tenth of an answer, and a crowd that is told no at once asks again at once. So a process
+says no only so many times a second; a client that has to wait for it asks nothing meanwhile.
 """
 
 from __future__ import annotations
@@ -35,6 +38,9 @@ _GROW: Final = 1.1
 
 LEAST_HANDSHAKES: Final = 8
 """So that kept connections never shut out new ones."""
+REFUSALS_PER_SECOND: Final = 1000
+LONGEST_REFUSAL_SECONDS: Final = 1.0
+
 _FRESH_SECONDS: Final = 0.5
 """Older handshakes wait for their client, not for us, and are not counted: who is silent keeps nobody out."""
 
@@ -71,6 +77,7 @@ class Admission:
         self.handshakes = 0
         """Those begun in the last half second."""
         self.is_late = False
+        self._next_refusal = 0.0
         self._now = now
         self._newcomers: deque[Newcomer] = deque()
         self._next_beat = 0.0
@@ -88,6 +95,13 @@ class Admission:
             return None
         self.requests += 1
         return self._now()
+
+    def refusal_delay(self) -> float:
+        """Seconds until a request that found no place is to be told; each call is one refusal."""
+        now = self._now()
+        at = max(now, min(self._next_refusal, now + LONGEST_REFUSAL_SECONDS))
+        self._next_refusal = at + 1 / REFUSALS_PER_SECOND
+        return at - now
 
     def end(self, began: float) -> None:
         """The answer is made, or nobody waits for it any more."""

@@ -30,6 +30,7 @@ class Authority:
         self._snapshot = snapshot
         self._refresh = refresh
         self._changed = asyncio.Event()
+        self._following = asyncio.Lock()
 
     @property
     def current(self) -> Snapshot:
@@ -45,13 +46,19 @@ class Authority:
         """A snapshot newer than `epoch`. Raises `Unavailable` if none comes in time."""
         try:
             async with asyncio.timeout(_RELOAD_PATIENCE):
-                if self._refresh is not None and self._snapshot.epoch <= epoch:
-                    await self._refresh()
+                if self._refresh is not None:
+                    await self._follow(self._refresh, epoch)
                 while self._snapshot.epoch <= epoch:
                     await self._changed.wait()
         except TimeoutError as error:
             raise Unavailable("the configuration changed and this process has not got the new one") from error
         return self._snapshot
+
+    async def _follow(self, refresh: Callable[[], Awaitable[None]], epoch: int) -> None:
+        """One asks for all that were overtaken together: each for itself would wait for those before it."""
+        async with self._following:
+            if self._snapshot.epoch <= epoch:
+                await refresh()
 
 
 @final

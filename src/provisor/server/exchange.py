@@ -141,7 +141,18 @@ class Exchange:
 
     def turn_away(self) -> None:
         """Answer that there is too much to do, instead of running. The connection lives: a new one would cost more."""
-        self.protocol.site.connections.refuse("overload-request")
+        connections = self.protocol.site.connections
+        connections.refuse("overload-request")
+        self.body = b""
+        delay = connections.admission.refusal_delay()
+        if delay:
+            self.protocol.site.loop.call_later(delay, self._say_no)
+        else:
+            self._say_no()
+
+    def _say_no(self) -> None:
+        if self.protocol.is_gone:
+            return
         body = answers.UNAVAILABLE_BODY
         self._write_head(503, choice(_COME_BACK), size=len(body))
         self._closed = True

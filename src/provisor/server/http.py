@@ -293,6 +293,7 @@ class HTTPProtocol(asyncio.Protocol):
             self.site.connections.in_flight.add(exchange)
             exchange.task = self.site.loop.create_task(exchange.run())
         else:
+            self.deadline = math.inf
             exchange.turn_away()
 
     def answered(self, exchange: Exchange) -> None:

@@ -67,3 +67,24 @@ def test_a_quick_row_measures_both_and_finds_every_answer_right(go: str, tmp_pat
     assert {"supervisor", "notary", "worker", "jobs"} <= set(row["runs"][1]["spent"]["cpu_by_role"])
     assert "renew by mTLS, kept alive" in (tmp_path / "found.md").read_text()
     assert not list(tmp_path.glob("provisor-bench-*")), "the lab is left"
+
+
+def test_a_wave_of_renewals_leaves_nobody_without_and_nobody_with_two(go: str, tmp_path: Path) -> None:
+    peers = require_peer("step-ca").parent
+    words = ["--quick", "--rows", "wave", "--peers", str(peers), "--lab", str(tmp_path)]
+    done = subprocess.run(
+        [sys.executable, "-m", "bench", *words, "--json", "found.json"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'src'}"},
+        capture_output=True,
+        text=True,
+        timeout=_SECONDS,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    (row,) = json.loads((tmp_path / "found.json").read_text())["rows"]
+    found = {check["what"]: check["value"]["median"] for check in row["checks"]}
+    assert found["renewed"] == 1
+    assert found["renewed more than once"] == 0
+    assert found["issued and received by nobody"] == 0
+    assert row["runs"][1]["answers"]["good"] == 5000

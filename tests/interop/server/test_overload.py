@@ -155,6 +155,27 @@ def test_hundreds_of_requests_sent_ahead_are_all_turned_away_in_order() -> None:
     run(scenario())
 
 
+def test_who_does_not_wait_for_a_no_leaves_nothing_behind() -> None:
+    async def scenario() -> None:
+        async with serving(Stuck(), MANY) as server:
+            admission = server.connections.admission
+            admission.places = 0
+            while admission.refusal_delay() < 0.5:
+                pass
+            _, impatient = await server.open()
+            reader, patient = await server.open()
+            for writer in (impatient, patient):
+                writer.write(POST)
+            await eventually(lambda: server.refusals == {"overload-request": 2})
+            impatient.close()
+            await eventually(lambda: server.connections.admitted == 1)
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 503")
+            patient.close()
+            await eventually(lambda: server.connections.admitted == 0)
+
+    run(scenario())
+
+
 def _endpoint() -> TLSEndpoint:
     return TLSEndpoint(TLSOptions(), world().leaf(), world().authorities)
 

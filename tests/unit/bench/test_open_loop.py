@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from bench.measurements.open_loop import Moment, Window, longest, read_moments
+from bench.model import BenchError
 
 
 def test_answers_that_failed_are_not_among_the_latencies(tmp_path: Path) -> None:
@@ -27,7 +28,13 @@ def test_answers_that_failed_are_not_among_the_latencies(tmp_path: Path) -> None
     ],
 )
 def test_an_answer_counts_when_it_was_on_its_way_meanwhile(due: float, took: float, counts: bool) -> None:
-    assert longest([Moment(due, took, 201)], Window("reload", 2.0, 3.0)) == (took if counts else 0.0)
+    moments = [Moment(2.5, 0.5, 201), Moment(due, took, 201)]
+    assert longest(moments, Window("reload", 2.0, 3.0)) == (took if counts else 0.5)
+
+
+def test_what_happens_after_the_load_is_no_measurement() -> None:
+    with pytest.raises(BenchError, match="no request was under way during backup"):
+        longest([Moment(1.0, 5.0, 201)], Window("backup", 2.0, 3.0))
 
 
 def test_the_longest_of_them_counts() -> None:

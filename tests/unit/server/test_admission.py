@@ -4,7 +4,15 @@ from collections import deque
 
 import pytest
 
-from provisor.server.admission import BEAT_SECONDS, LEAST, LEAST_HANDSHAKES, MOST, Admission
+from provisor.server.admission import (
+    BEAT_SECONDS,
+    LEAST,
+    LEAST_HANDSHAKES,
+    LONGEST_REFUSAL_SECONDS,
+    MOST,
+    REFUSALS_PER_SECOND,
+    Admission,
+)
 
 
 class Clock:
@@ -50,6 +58,26 @@ def test_there_are_so_many_places_and_no_more(admission: Admission) -> None:
     admission.end(taken.pop())
     assert admission.begin() is not None
     assert admission.begin() is None
+
+
+def test_one_who_is_turned_away_is_told_at_once(admission: Admission, clock: Clock) -> None:
+    assert admission.refusal_delay() == 0
+    clock.now += 1 / REFUSALS_PER_SECOND
+    assert admission.refusal_delay() == pytest.approx(0)
+
+
+def test_a_crowd_that_is_turned_away_is_told_one_after_the_other(admission: Admission, clock: Clock) -> None:
+    delays = [admission.refusal_delay() for _ in range(REFUSALS_PER_SECOND // 2)]
+    assert delays == pytest.approx([number / REFUSALS_PER_SECOND for number in range(len(delays))])
+    clock.now += 0.3
+    assert admission.refusal_delay() == pytest.approx(0.2)
+
+
+def test_nobody_waits_long_for_a_no(admission: Admission, clock: Clock) -> None:
+    delays = [admission.refusal_delay() for _ in range(20 * REFUSALS_PER_SECOND)]
+    assert max(delays) == pytest.approx(LONGEST_REFUSAL_SECONDS)
+    clock.now += LONGEST_REFUSAL_SECONDS + 0.01
+    assert admission.refusal_delay() == 0
 
 
 def test_slow_answers_shrink_the_number_of_places_to_a_least_one(admission: Admission, clock: Clock) -> None:

@@ -106,6 +106,51 @@ def test_who_waits_for_a_newer_configuration_gets_it(ca: MemoryCA) -> None:
     assert ca.run(waits()) == ca.snapshot.epoch
 
 
+def test_one_asks_for_all_that_were_overtaken_together(ca: MemoryCA) -> None:
+    old = ca.snapshot
+    asked: list[int] = []
+
+    async def refresh() -> None:
+        asked.append(1)
+        await asyncio.sleep(0)
+        authority.replace(ca.snapshot)
+
+    authority = Authority(old, refresh)
+
+    async def overtaken() -> list[int]:
+        ca.reconfigure(ca.document)
+        found = await asyncio.gather(*(authority.after(old.epoch) for _ in range(50)))
+        return [each.epoch for each in found]
+
+    assert ca.run(overtaken()) == [old.epoch + 1] * 50
+    assert len(asked) == 1
+
+
+def test_who_asks_and_is_given_up_leaves_the_others_their_turn(ca: MemoryCA) -> None:
+    old = ca.snapshot
+    started = asyncio.Event()
+    asked: list[int] = []
+
+    async def refresh() -> None:
+        asked.append(1)
+        if len(asked) == 1:
+            started.set()
+            await asyncio.Event().wait()
+        authority.replace(ca.snapshot)
+
+    authority = Authority(old, refresh)
+
+    async def overtaken() -> int:
+        ca.reconfigure(ca.document)
+        first = asyncio.ensure_future(authority.after(old.epoch))
+        second = asyncio.ensure_future(authority.after(old.epoch))
+        await started.wait()
+        first.cancel()
+        return (await second).epoch
+
+    assert ca.run(overtaken()) == old.epoch + 1
+
+
 def test_who_waits_in_vain_is_told_so(ca: MemoryCA, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(application, "_RELOAD_PATIENCE", 0.0)
     with pytest.raises(Unavailable):
