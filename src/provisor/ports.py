@@ -8,7 +8,7 @@ so that it crosses a process border as JSON (serials have more bits than msgpack
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from msgspec import Struct
 
@@ -177,7 +177,8 @@ class DropExpired(Struct, frozen=True, tag="drop-expired"):
 class DropEvents(Struct, frozen=True, tag="drop-events"):
     """Forget events from before `before` (unix seconds) whose certificates are gone; their hashes stay in the log.
 
-    At most `limit` are looked at, from where the last such write ended.
+    At most `limit` rows are looked at, from where the last such write ended. Where events lie in a table for each
+    month, one whole table of those that nobody needs any more is dropped beside, some time after the commit.
     """
 
     before: int
@@ -205,12 +206,14 @@ class LogTile(Struct, frozen=True):
 class AppendLog(Struct, frozen=True, tag="append-log"):
     """The next events of the audit log, behind the `size` that its tree has, and every tile that this changes.
 
-    That the tree has that size is its own guard. `ids` are the entries of the events, in their order.
+    That the tree has that size is its own guard. `ids` are the entries of the events, in their order. `gaps` are
+    places among them whose event is missing (`LogArchive.unsequenced`); the store takes none whose event it has.
     """
 
     size: int
     ids: tuple[EntryID, ...]
     tiles: tuple[LogTile, ...]
+    gaps: tuple[int, ...] = ()
 
 
 class PutHead(Struct, frozen=True, tag="put-head"):
@@ -514,6 +517,10 @@ class Inventory(Protocol):
     async def store_facts(self) -> StoreFacts: ...
 
 
+FARTHEST: Final = 1_000_000
+"""Places of the log that may be without an event in a row. What stands farther from the others was moved there."""
+
+
 class LogEvent(Struct, frozen=True):
     """The event at place `n` of the audit log, from 1, with the certificate that was signed with it, if one was.
 
@@ -538,6 +545,24 @@ class HeadRecord(Struct, frozen=True):
     signature: bytes
 
 
+class LogFork(Struct, frozen=True):
+    """The log up to `size` events is that of a backup; what had places behind it is lost. Times are unix seconds."""
+
+    size: int
+    at: int
+    backup_at: int
+
+
+class Placeless(Struct, frozen=True):
+    """Events that neither have a place in the log nor wait for one, of a piece that ends with the id `upto`.
+
+    `upto` is None at the end.
+    """
+
+    ids: tuple[EntryID, ...]
+    upto: EntryID | None
+
+
 class RevocationTrace(Struct, frozen=True):
     """A recorded revocation, for comparison with its event. Times are unix seconds."""
 
@@ -560,15 +585,41 @@ class LogArchive(Protocol):
         ...
 
     async def log_end(self) -> int:
-        """The greatest place that an event has; greater than the size while the tree is behind."""
+        """The greatest place that an event has; greater than the size while the tree is behind.
+
+        What stands `FARTHEST` away from all others does not count.
+        """
+        ...
+
+    async def log_forks(self) -> str:
+        """What meta says of restorations: a JSON array of `LogFork`, "" if nothing."""
+        ...
+
+    async def log_gaps(self) -> int:
+        """How many places the sequencer has found without an event."""
         ...
 
     async def events_dropped(self) -> int:
         """Up to this place events may have been forgotten; their hashes are in the tree."""
         ...
 
-    async def unsequenced(self, size: int, limit: int) -> Sequence[tuple[EntryID, bytes]]:
-        """Id and body of the events that come next in a tree of this size. Raises `Unavailable` if one is missing."""
+    async def unsequenced(self, size: int, limit: int) -> Sequence[tuple[EntryID, bytes | None]]:
+        """Id and body of the events that come next in a tree of this size; the body None where one is missing.
+
+        The id of a missing one is empty where nobody knows it. What stands `FARTHEST` away does not come.
+        """
+        ...
+
+    async def count_waiting(self) -> int:
+        """Events that get their places from the sequencer and have none yet, so that `log_end` does not count them."""
+        ...
+
+    async def waiting(self, after: EntryID, limit: int) -> Sequence[LogEvent]:
+        """Those events by id, behind the id `after`, each with its certificate. `n` is 0; the body empty: missing."""
+        ...
+
+    async def placeless(self, after: EntryID, limit: int) -> Placeless:
+        """Of the next `limit` events behind the id `after`, those that the log will never come to."""
         ...
 
     async def events(self, first: int, limit: int) -> Sequence[LogEvent]:
@@ -619,7 +670,10 @@ class LogArchive(Protocol):
 
 
 class Leftovers(Struct, frozen=True):
-    """Whether there is anything that is kept no longer: of spent tokens, of receipts, of events."""
+    """Whether there are rows that are kept no longer: of spent tokens, of receipts, of events.
+
+    Not what goes as a whole table, some time after the commit of a `DropSpentTokens` or `DropEvents`.
+    """
 
     tokens: bool
     receipts: bool

@@ -8,7 +8,7 @@ from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar, final
 
-from provisor.ports import Entry, EntryID, IssuerRecord, Ledger, Outcome, StoreHealth
+from provisor.ports import Archive, Entry, EntryID, IssuerRecord, Ledger, Outcome, StoreHealth
 from provisor.storage.base import Sign
 from provisor.storage.postgresql.dsn import Target
 from provisor.storage.postgresql.store import PostgreSQLStore
@@ -36,17 +36,17 @@ class Loop:
 
 
 class _AnyLoopLedger:
-    """Every method of a ledger, asked on the other loop."""
+    """Every method of a ledger, or an archive, asked on the other loop."""
 
-    def __init__(self, loop: Loop, ledger: Ledger) -> None:
+    def __init__(self, loop: Loop, ledger: Ledger | Archive) -> None:
         self._loop = loop
         self._ledger = ledger
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._ledger, name)
 
-        async def ask(*values: Any) -> Any:
-            return self._loop.run(method(*values))
+        async def ask(*values: Any, **named: Any) -> Any:
+            return self._loop.run(method(*values, **named))
 
         return ask
 
@@ -63,11 +63,21 @@ class AnyLoopStore:
             self._loop.close()
             raise
         self._proxy: Any = _AnyLoopLedger(self._loop, self.inner.ledger)
+        self._archive: Any = _AnyLoopLedger(self._loop, self.inner.archive)
 
     @property
     def ledger(self) -> Ledger:
         ledger: Ledger = self._proxy
         return ledger
+
+    @property
+    def archive(self) -> Archive:
+        archive: Archive = self._archive
+        return archive
+
+    def execute(self, statement: str, *values: object) -> None:
+        """As somebody who can write to the database."""
+        self._loop.run(self.inner._get_writer().execute(statement, *values))
 
     async def precheck(self, entries: Sequence[Entry], *, now: int) -> list[Outcome | None]:
         return self._loop.run(self.inner.precheck(entries, now=now))

@@ -70,8 +70,9 @@ async def check_database(
     rows: dict[str, int] = {}
     if path is not None:
         rows = _look_into(path, faults)
-    looked_at = await _compare_rows(archive, depth, faults, progress)
-    report = await verify_log(archive, Auditor(now=now, signatures=depth.signatures))
+    first, second = _halves(progress)
+    looked_at = await _compare_rows(archive, depth, faults, first)
+    report = await verify_log(archive, Auditor(now=now, signatures=depth.signatures, progress=second))
     _take_over(report, faults)
     return Checked(
         faults=tuple(faults[:_MOST]),
@@ -82,6 +83,13 @@ async def check_database(
         log_size=report.size,
         authority=report.authority,
     )
+
+
+def _halves(progress: Progress | None) -> tuple[Progress | None, Progress | None]:
+    """For the rows, and for the log behind them."""
+    if progress is None:
+        return None, None
+    return lambda done, total: progress(done, 2 * total), lambda done, total: progress(total + done, 2 * total)
 
 
 def _take_over(report: LogReport, faults: list[Fault]) -> None:

@@ -12,7 +12,7 @@ import os
 import re
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -20,12 +20,11 @@ import msgspec
 from msgspec import Struct
 
 from provisor.app.db_check import Checked, Depth, check_database
-from provisor.authority.audit import EVENT_VERSION, Event, encode_event
-from provisor.authority.log import BATCH, leaf_data
+from provisor.authority.log import BATCH, extend
+from provisor.authority.log_forks import encode_restore
 from provisor.core import merkle
-from provisor.core.durations import format_rfc3339
 from provisor.errors import ConfigError
-from provisor.ports import AppendLog, Entry, LogTile
+from provisor.ports import Entry, LogFork
 from provisor.storage.archive import SQLiteArchive
 from provisor.storage.backup import Position, Progress, copy_database, open_reading, read_position, sync_folder
 from provisor.storage.locate import WriterLock
@@ -41,9 +40,6 @@ from provisor.storage.restore import (
     revoked_after,
     serials_between,
 )
-
-OPERATION: Final = "restore"
-"""Of the event that tells of it."""
 
 _SERIAL: Final = re.compile(rb'"serial"\s*:\s*"?(0|[1-9][0-9]{0,48})"?|\bserial=(0|[1-9][0-9]{0,48})\b')
 
@@ -121,21 +117,63 @@ def restore(
 
 
 def restore_server(
-    backup: Path, target: Target, wish: Wish, *, now: datetime, random: Callable[[int], bytes] = os.urandom
+    backup: Path,
+    target: Target,
+    wish: Wish,
+    *,
+    now: datetime,
+    random: Callable[[int], bytes] = os.urandom,
+    progress: Progress | None = None,
 ) -> Restored:
-    """The same of a dump and a PostgreSQL database. Raises `ConfigError`; then the database is as it was."""
+    """The same of a dump and a PostgreSQL database. Raises `ConfigError`; then the database is as it was.
+
+    Only to look at it, the dump is brought back into a database of its own, which is dropped afterwards.
+    """
     from provisor.storage.postgresql.connect import FAULTS
 
-    if wish.check_only:
-        raise ConfigError(str(backup), "a dump can only be looked at in a database: restore it into an empty one")
     try:
-        return asyncio.run(_restore_server(backup, target, wish, now, random))
+        if wish.check_only:
+            return asyncio.run(_look_at_dump(backup, target, wish, now, random, progress))
+        return asyncio.run(_restore_server(backup, target, wish, now, random, progress))
     except FAULTS as error:
         raise ConfigError(str(backup), f"cannot be restored: {error}") from error
 
 
+async def _look_at_dump(
+    backup: Path,
+    target: Target,
+    wish: Wish,
+    now: datetime,
+    random: Callable[[int], bytes],
+    progress: Progress | None,
+) -> Restored:
+    from provisor.storage.postgresql.archive import PostgreSQLArchive
+    from provisor.storage.postgresql.restore import Restoring, temporary_database
+
+    seconds = int(now.timestamp())
+    async with temporary_database(target, f"provisor_check_{seconds}_{random(4).hex()}") as elsewhere:
+        work = await Restoring.begin(elsewhere)
+        try:
+            await work.bring_back(backup, seconds)
+            position = await work.position()
+        finally:
+            await work.close()
+        archive = PostgreSQLArchive.open(elsewhere)
+        try:
+            checked = await check_database(archive, None, now=seconds, depth=wish.depth, progress=progress)
+        finally:
+            archive.close()
+    lost = _told(position, position.high_water, seconds, wish.tellers)
+    return Restored(position, position.high_water, checked, lost, None, "")
+
+
 async def _restore_server(
-    backup: Path, target: Target, wish: Wish, now: datetime, random: Callable[[int], bytes]
+    backup: Path,
+    target: Target,
+    wish: Wish,
+    now: datetime,
+    random: Callable[[int], bytes],
+    progress: Progress | None,
 ) -> Restored:
     from provisor.storage.postgresql.archive import PostgreSQLArchive
     from provisor.storage.postgresql.restore import Restoring
@@ -152,13 +190,15 @@ async def _restore_server(
             await _give_places(target, (await work.position()).high_water, random)
             position = await work.position()
             archive = PostgreSQLArchive.open(target)
-            checked = await check_database(archive, None, now=seconds, depth=wish.depth)
+            checked = await check_database(archive, None, now=seconds, depth=wish.depth, progress=progress)
             archive.close()
             _refuse_faults(checked, backup)
             told = await work.find_lost(position.high_water)
             lost = _told(position, position.high_water, seconds, wish.tellers)
             entry, event = _event(position, position.high_water, now, random)
             changes = await work.go_on(position, now=seconds, entry=entry, event=event)
+            # At once, so that no other event comes between it and those of the backup.
+            await _give_places(target, seconds, random)
         except BaseException:
             await work.undo()
             raise
@@ -190,9 +230,7 @@ async def _give_places(target: Target, now: int, random: Callable[[int], bytes])
                 tiles[tile.level, tile.index] = tile.hashes
         edge = merkle.read_edge(size, tiles)
         while events := await store.archive.unsequenced(edge.size, BATCH):
-            extended, grown = merkle.append(edge, [merkle.hash_leaf(leaf_data(*event)) for event in events])
-            parts = tuple(LogTile(tile.level, tile.index, tile.hashes) for tile in grown)
-            write = AppendLog(size=edge.size, ids=tuple(entry for entry, _ in events), tiles=parts)
+            extended, write = extend(edge, events)
             entry = Entry(id=(now * 1000).to_bytes(6, "big") + random(10), writes=(write,))
             (outcome,) = await store.commit([entry], _sign_nothing, now=now)
             if not outcome.committed:
@@ -276,13 +314,11 @@ def _refuse_faults(checked: Checked, backup: Path) -> None:
         raise ConfigError(str(backup), f"the backup does not hold ({first}); nothing was changed")
 
 
-def _event(position: Position, copied_at: int, now: datetime, random: Callable[[int], bytes]) -> tuple[bytes, bytes]:
+def _event(position: Position, backup_at: int, now: datetime, random: Callable[[int], bytes]) -> tuple[bytes, bytes]:
     """What the log says of it, and the id of that."""
     entry = int(now.timestamp() * 1000).to_bytes(6, "big") + random(10)
-    head = f", signed head of {position.log_size} events" if position.log_size else ""
-    reason = f"the log goes on from a backup of {_rfc3339(copied_at)} with {position.log_end} events{head}"
-    event = Event(v=EVENT_VERSION, at=format_rfc3339(now), operation=OPERATION, outcome="granted", reason=reason)
-    return entry, encode_event(event)
+    fork = LogFork(position.log_end, int(now.timestamp()), backup_at)
+    return entry, encode_restore(fork, position.log_size)
 
 
 def _go_on(work: Path, position: Position, copied_at: int, now: datetime, random: Callable[[int], bytes]) -> Changes:
@@ -290,10 +326,6 @@ def _go_on(work: Path, position: Position, copied_at: int, now: datetime, random
     with contextlib.closing(sqlite3.connect(work, isolation_level=None)) as connection:
         connection.execute("PRAGMA synchronous = FULL")
         return go_on(connection, now=int(now.timestamp()), entry=entry, event=event)
-
-
-def _rfc3339(at: int) -> str:
-    return format_rfc3339(datetime.fromtimestamp(at, UTC))
 
 
 def _swap(work: Path, database: Path, now: int) -> str:

@@ -17,6 +17,7 @@ from provisor.ports import Archive, EntryID
 from provisor.server.metrics import Metrics
 
 EVERY_SECONDS: Final = 5.0
+_LOOKED_AT: Final = 10
 
 
 @final
@@ -68,8 +69,11 @@ class Watch:
             self._metrics.crl_next_update.set(record.next_update)
 
     async def _look_at_lag(self, archive: Archive, now: datetime) -> None:
-        waiting = await archive.unsequenced(await archive.log_size(), 1)
-        self._metrics.log_lag.set(_age(waiting[0][0], now) if waiting else 0)
+        # Of events that are gone the store may not know the id.
+        waiting = await archive.unsequenced(await archive.log_size(), _LOOKED_AT)
+        known = [entry for entry, _ in waiting if entry]
+        self._metrics.log_lag.set(_age(known[0], now) if known else 0)
+        self._metrics.log_gaps.set(await archive.log_gaps())
         reach = await archive.index_reach()
         lacking = await archive.events(reach.indexed + 1, 1) if reach.indexed < reach.end else ()
         self._metrics.index_lag.set(_age(lacking[0].id, now) if lacking else 0)

@@ -48,6 +48,13 @@ class Given(Struct, frozen=True, omit_defaults=True):
     predecessor: str = ""
 
 
+class Forked(Struct, frozen=True, omit_defaults=True):
+    """Of the event that tells of a restoration: the log before it is the `size` events of a backup of that time."""
+
+    size: int = 0
+    backup: str = ""
+
+
 class Event(Struct, frozen=True, omit_defaults=True):
     """One line of the audit log. Serials are decimal, times RFC 3339 in UTC, `token` the token's id."""
 
@@ -69,6 +76,7 @@ class Event(Struct, frozen=True, omit_defaults=True):
     certificate: str = ""
     asked: Asked | None = None
     given: Given | None = None
+    fork: Forked | None = None
 
 
 _encode = msgspec.json.Encoder().encode

@@ -4,6 +4,9 @@ It runs beside issuance, about twice a second while there is something new. The 
 committed first and a head is signed over them afterwards, so that no signature exists over an order of
 events that did not come to pass. One sequencer has the lease; that the tree has the size it went on from
 guards every step beside it.
+
+An event that is gone when its turn comes does not stop the log: whoever took one event away would otherwise keep all
+later ones out of it. Its place gets a leaf that says so, for ever; an alarm is raised, and the log goes on.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from provisor.core.merkle import Edge
 from provisor.core.tree_head import TreeHead, encode_head
 from provisor.errors import ProvisorError, Unavailable
 from provisor.ports import (
+    FARTHEST,
     AppendLog,
     DropHeads,
     Entry,
@@ -61,6 +65,29 @@ def leaf_data(entry: EntryID, body: bytes) -> bytes:
     return entry + body
 
 
+def gap_data(place: int) -> bytes:
+    """What the leaf hash is over at a place whose event was missing when its turn came.
+
+    No event's is the same: its 17th octet is that of an object in JSON, an opening brace.
+    """
+    return b"provisor-log-gap-v1\n%d\n" % place
+
+
+def extend(edge: Edge, events: Sequence[tuple[EntryID, bytes | None]]) -> tuple[Edge, AppendLog]:
+    """The tree with these events, as `LogArchive.unsequenced` gives them, behind its last; and what records that."""
+    leaves = [
+        gap_data(place) if body is None else leaf_data(entry, body)
+        for place, (entry, body) in enumerate(events, start=edge.size + 1)
+    ]
+    extended, tiles = merkle.append(edge, [merkle.hash_leaf(leaf) for leaf in leaves])
+    return extended, AppendLog(
+        size=edge.size,
+        ids=tuple(entry for entry, _ in events),
+        tiles=tuple(LogTile(tile.level, tile.index, tile.hashes) for tile in tiles),
+        gaps=tuple(place for place, (_, body) in enumerate(events, start=edge.size + 1) if body is None),
+    )
+
+
 @final
 class Sequencer:
     """One process's part in it. `report` hears, once a minute, why the log does not go on."""
@@ -91,14 +118,20 @@ class Sequencer:
 
     async def _sequence(self, ca: Snapshot, archive: LogArchive, job: JobRecord) -> None:
         edge = await self._find_edge(archive)
+        gaps: list[int] = []
         for _ in range(_BATCHES):
             events = await archive.unsequenced(edge.size, BATCH)
             if not events:
+                await self._look_at_end(ca, archive, edge)
                 break
-            extended = await self._append(ca, job, edge, events)
-            if extended is None:
+            extended, append = extend(edge, events)
+            if not await self._append(ca, job, append):
                 return
             self._edge = edge = extended
+            gaps += append.gaps
+        if gaps:
+            missing = _count(len(gaps), gaps[0], gaps[-1])
+            self._report(f"audit log: {missing}: gone before the log got there; it goes on with gaps in their places")
         if edge.size:
             await self._sign(ca, archive, edge)
         await self._thin(ca, archive)
@@ -111,26 +144,26 @@ class Sequencer:
             self._edge = await _read_edge(archive, size, spans)
         return self._edge
 
-    async def _append(
-        self, ca: Snapshot, job: JobRecord, edge: Edge, events: Sequence[tuple[EntryID, bytes]]
-    ) -> Edge | None:
-        """The edge behind these events, once they are recorded; None if somebody else was faster."""
-        extended, tiles = merkle.append(edge, [merkle.hash_leaf(leaf_data(*event)) for event in events])
+    async def _append(self, ca: Snapshot, job: JobRecord, append: AppendLog) -> bool:
+        """Record them; False if somebody else was faster."""
         now = ca.clock()
         guards, writes = self._lease(job, int(now.timestamp()))
-        append = AppendLog(
-            size=edge.size,
-            ids=tuple(entry for entry, _ in events),
-            tiles=tuple(LogTile(tile.level, tile.index, tile.hashes) for tile in tiles),
-        )
         outcome = await ca.notary.submit(Entry(id=ca.generate_id(now), guards=guards, writes=(*writes, append)))
         if outcome.status in ("unavailable", "rejected"):
             raise Unavailable(f"audit log not extended: {outcome.reason}")
         if not outcome.committed:
             self._edge = None
-            return None
+            return False
         self._fence = max(self._fence, job.fence + len(writes))
-        return extended
+        return True
+
+    async def _look_at_end(self, ca: Snapshot, archive: LogArchive, edge: Edge) -> None:
+        """Complain of events that the tree has and the store no more, and of those that it never will have."""
+        end = max(await archive.log_end(), await archive.events_dropped())
+        for event in await archive.events(max(end, edge.size) + FARTHEST, 1):
+            self._complain(ca.clock(), f"event {event.n} stands far away from all others: somebody moved it there")
+        if end < edge.size:
+            self._complain(ca.clock(), f"{_count(edge.size - end, end + 1, edge.size)}: gone from the database")
 
     def _lease(self, job: JobRecord, now: int) -> tuple[tuple[Guard, ...], tuple[Write, ...]]:
         """The guard that the lease is ours, or free, when it is taken in the same commit."""
@@ -172,6 +205,11 @@ class Sequencer:
         if last is None or abs((now - last).total_seconds()) >= _COMPLAINT_SECONDS:
             self._complained_at = now
             self._report(f"audit log: {text.removeprefix('audit log: ')}")
+
+
+def _count(count: int, first: int, last: int) -> str:
+    """`event 7 is missing`."""
+    return f"event {first} is missing" if count == 1 else f"{count} events are missing, {first} to {last}"
 
 
 async def _read_edge(archive: LogArchive, size: int, spans: Sequence[merkle.Span]) -> Edge:

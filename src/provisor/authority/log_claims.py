@@ -13,6 +13,7 @@ import msgspec
 from cryptography.hazmat import asn1
 
 from provisor.authority.audit import Event, parse_event
+from provisor.authority.log_forks import Restoration, find_restoration
 from provisor.authority.log_heads import Signers
 from provisor.authority.log_report import LogReport, Wrong
 from provisor.core.durations import parse_rfc3339
@@ -29,17 +30,15 @@ _MOST_EVENTLESS: Final = 100_000
 class ClaimCheck:
     """Feed it every event, then `finish`. Without `signatures` only digests of certificates are compared."""
 
-    def __init__(
-        self, archive: LogArchive, signers: Signers, now: int, report: LogReport, *, signatures: bool, dropped: int = 0
-    ) -> None:
-        """`now` is unix seconds, `dropped` the place up to which events may be forgotten."""
+    def __init__(self, archive: LogArchive, signers: Signers, now: int, report: LogReport, *, signatures: bool) -> None:
+        """`now` is unix seconds."""
         self._archive = archive
         self._signers = signers
         self._now = now
         self._report = report
         self._signatures = signatures
-        self._dropped = dropped
-        self._unexplained: set[int] = set()
+        self.restorations: list[Restoration] = []
+        self._unexplained: dict[int, int] = {}
         self._eventless: set[tuple[bytes, int]] = set()
 
     async def begin(self) -> None:
@@ -48,7 +47,8 @@ class ClaimCheck:
         after: tuple[bytes, int] | None = None
         while traces := await self._archive.revocation_traces(after, _PAGE):
             self._report.revocations += len(traces)
-            self._unexplained.update(trace.serial for trace in traces)
+            for trace in traces:
+                self._unexplained[trace.serial] = max(trace.revoked_at, self._unexplained.get(trace.serial, 0))
             after = traces[-1].issuer, traces[-1].serial
 
     async def take(self, event: LogEvent) -> None:
@@ -56,37 +56,48 @@ class ClaimCheck:
         try:
             body = parse_event(event.body)
         except msgspec.MsgspecError as error:
-            self._report.add(Wrong.EVENT_ALTERED, f"event {event.n}", f"not an event: {error}", event.n)
+            self._report.add(Wrong.EVENT_ALTERED, name_event(event), f"not an event: {error}", _place(event))
             return
         if event.issuer is not None and event.serial is not None:
             self._eventless.discard((event.issuer, event.serial))
+        restoration = find_restoration(event.n, body)
+        if restoration is not None:
+            self.restorations.append(restoration)
         granted = body.outcome == "granted" and body.given is not None
         if granted and body.operation == Operation.REVOKE:
             await self._check_revocation(event, body)
         elif granted or event.serial is not None:
             self._check_certificate(event, body)
 
-    def finish(self) -> None:
-        """What is stored and no event speaks of."""
+    def finish(self, forgotten_until: int) -> None:
+        """What is stored and no event speaks of. Events of before `forgotten_until` (unix seconds) may be forgotten."""
         for _, serial in sorted(self._eventless):
             text = "no event of the log speaks of it"
             self._report.add(Wrong.CERTIFICATE_WITHOUT_EVENT, f"certificate {serial}", text)
         # A revocation whose event is forgotten by age cannot be compared any more.
-        for serial in sorted(self._unexplained) if not self._dropped else ():
+        forgotten = 0
+        for serial, at in sorted(self._unexplained.items()):
+            if at <= forgotten_until:
+                forgotten += 1
+                continue
             text = "no event of the log speaks of it"
             self._report.add(Wrong.REVOCATION_WITHOUT_EVENT, f"revocation of {serial}", text)
+        if forgotten:
+            text = "revocations are of a time whose events are forgotten by age: they were compared with nothing"
+            self._report.note(f"{forgotten} {text}")
 
     # -- certificates ---------------------------------------------------------------------------
 
     def _check_certificate(self, event: LogEvent, body: Event) -> None:
-        where, n = f"certificate {body.given.serial if body.given else event.serial}", event.n
+        where = f"certificate {body.given.serial if body.given else event.serial}"
+        name, n = name_event(event), _place(event)
         if body.given is None or event.serial is None or str(event.serial) != body.given.serial:
             text = f"its row names certificate {event.serial}, the event itself another or none"
-            self._report.add(Wrong.REFERENCE_ALTERED, f"event {n}", text, n)
+            self._report.add(Wrong.REFERENCE_ALTERED, name, text, n)
             return
         if not event.der:
             if not event.fingerprint:
-                self._report.add(Wrong.CERTIFICATE_MISSING, where, f"event {n} gave it, and it is not stored", n)
+                self._report.add(Wrong.CERTIFICATE_MISSING, where, f"{name} gave it, and it is not stored", n)
             return
         self._report.certificates += 1
         try:
@@ -96,7 +107,7 @@ class ClaimCheck:
             self._report.add(Wrong.CERTIFICATE_ALTERED, where, f"it cannot be read: {error}", n)
             return
         if hashlib.sha256(tbs).hexdigest() != body.given.tbs:
-            text = f"it is not the one that event {n} gave: the SHA-256 of its TBSCertificate is another"
+            text = f"it is not the one that {name} gave: the SHA-256 of its TBSCertificate is another"
             self._report.add(Wrong.CERTIFICATE_ALTERED, where, text, n)
             return
         if self._signatures and not self._is_genuine(event, tbs, algorithm, signed.signature.as_bytes()):
@@ -115,24 +126,33 @@ class ClaimCheck:
         try:
             serial, at = int(body.given.serial), int(parse_rfc3339(body.at).timestamp())
         except ValueError:
-            self._report.add(Wrong.EVENT_ALTERED, f"event {event.n}", "not a revocation of a serial", event.n)
+            self._report.add(Wrong.EVENT_ALTERED, name_event(event), "not a revocation of a serial", _place(event))
             return
-        self._unexplained.discard(serial)
+        self._unexplained.pop(serial, None)
         where = f"revocation of {serial}"
         traces = await self._archive.revocation_of(serial)
         if not traces:
             if not await self._may_be_forgotten(serial):
-                text = f"event {event.n} made it, and it is not stored"
-                self._report.add(Wrong.REVOCATION_MISSING, where, text, event.n)
+                text = f"{name_event(event)} made it, and it is not stored"
+                self._report.add(Wrong.REVOCATION_MISSING, where, text, _place(event))
             return
         if not any(_fits(trace, body, at) for trace in traces):
             found = ", ".join(f"reason {trace.reason_code} at {trace.revoked_at}" for trace in traces)
-            text = f"event {event.n} says another reason or time than what is stored ({found})"
-            self._report.add(Wrong.REVOCATION_ALTERED, where, text, event.n)
+            text = f"{name_event(event)} says another reason or time than what is stored ({found})"
+            self._report.add(Wrong.REVOCATION_ALTERED, where, text, _place(event))
 
     async def _may_be_forgotten(self, serial: int) -> bool:
         end = await self._archive.certificate_end(serial)
         return end is not None and end < self._now
+
+
+def name_event(event: LogEvent) -> str:
+    """By its place, or by its id while it waits for one."""
+    return f"event {event.n}" if event.n else f"event {event.id.hex()}"
+
+
+def _place(event: LogEvent) -> int | None:
+    return event.n or None
 
 
 def _fits(trace: RevocationTrace, body: Event, at: int) -> bool:

@@ -13,7 +13,9 @@ from typing import Final, final
 import msgspec
 from msgspec import Struct
 
-from provisor.authority.log import leaf_data
+from provisor.authority.audit import parse_event
+from provisor.authority.log import gap_data, leaf_data
+from provisor.authority.log_forks import RESTORE, Restoration, explain, find_restoration, tell
 from provisor.authority.log_heads import Signers, check_head
 from provisor.authority.log_report import LogReport, Wrong
 from provisor.authority.log_verify import Auditor
@@ -24,6 +26,7 @@ from provisor.errors import Malformed, Unavailable
 from provisor.ports import EntryID, HeadRecord, IssuerID, LogArchive
 
 _PAGE: Final = 1000
+_RESTORE: Final = f'"operation":"{RESTORE}"'.encode()
 
 
 class LogLine(Struct, frozen=True, tag="log", tag_field="line"):
@@ -60,6 +63,12 @@ class ForgottenLine(Struct, frozen=True, tag="forgotten", tag_field="line"):
     leaf: bytes
 
 
+class GapLine(Struct, frozen=True, tag="gap", tag_field="line"):
+    """In the place of an event that was gone before the log got there (`log.gap_data`)."""
+
+    n: int
+
+
 class HeadLine(Struct, frozen=True, tag="head", tag_field="line"):
     text: bytes
     signature: bytes
@@ -71,7 +80,7 @@ class EndLine(Struct, frozen=True, tag="end", tag_field="line"):
     size: int
 
 
-Line = LogLine | IssuerLine | EdgeLine | EventLine | ForgottenLine | HeadLine | EndLine
+Line = LogLine | IssuerLine | EdgeLine | EventLine | ForgottenLine | GapLine | HeadLine | EndLine
 
 _encode = msgspec.json.Encoder().encode
 _decode: msgspec.json.Decoder[Line] = msgspec.json.Decoder(Line)
@@ -128,14 +137,18 @@ async def _heads(archive: LogArchive, start: int, end: int) -> AsyncIterator[Hea
         start = page[-1].size + 1
 
 
-async def _events(archive: LogArchive, start: int, end: int) -> AsyncIterator[EventLine | ForgottenLine]:
+async def _events(archive: LogArchive, start: int, end: int) -> AsyncIterator[EventLine | ForgottenLine | GapLine]:
     found = {event.n: event for event in await archive.events(start, end - start + 1)}
     dropped = await archive.events_dropped()
     for n in range(start, end + 1):
         if (event := found.get(n)) is not None:
             yield EventLine(n, event.id, event.body)
+            continue
+        leaf = await _leaf(archive, n)
+        if leaf == merkle.hash_leaf(gap_data(n)):
+            yield GapLine(n)
         elif n <= dropped:
-            yield ForgottenLine(n, await _leaf(archive, n))
+            yield ForgottenLine(n, leaf)
         else:
             raise Unavailable(f"audit log: event {n} is missing")
 
@@ -169,6 +182,9 @@ class ExportCheck:
         self._edge: Edge | None = None
         self._due = {_size_of(signed): signed for signed in auditor.kept}
         self._matched: set[int] = set()
+        self._misfits: list[TreeHead] = []
+        self._restorations: list[Restoration] = []
+        self._fitting: list[TreeHead] = []
         self._signed = 0
 
     def read(self, lines: Iterable[bytes], name: str) -> None:
@@ -196,7 +212,7 @@ class ExportCheck:
                     self._signers.learn(line.certificate)
                 case EdgeLine():
                     tails[line.level] = line.hashes
-                case EventLine() | ForgottenLine():
+                case EventLine() | ForgottenLine() | GapLine():
                     self._start(begun, tails, where)
                     if not self._take(line, where):
                         return
@@ -215,7 +231,9 @@ class ExportCheck:
             self.report.add(Wrong.LOG_TRUNCATED, name, text, self._size + 1)
 
     def finish(self) -> LogReport:
-        """Heads from outside that no event of the files reached."""
+        """Heads from outside that do not fit the files, or that no event of the files reached."""
+        for misfit in self._misfits:
+            self._tell(misfit, Wrong.LOG_FORKED, _forked(misfit), misfit.size)
         for signed in self._auditor.kept:
             head = check_head(signed, self._signers, self.report.authority, "head from outside", self.report)
             if head is None or head.size in self._matched:
@@ -223,14 +241,22 @@ class ExportCheck:
             where = f"head from outside, of {head.size}"
             if head.size > self._size:
                 text = f"signed at {head.at} over {head.size} events; the files end with {self._size}"
-                self.report.add(Wrong.LOG_TRUNCATED, where, text, self._size + 1)
+                self._tell(head, Wrong.LOG_TRUNCATED, text, self._size + 1)
             else:
                 self.report.note(f"{where}: the files begin later, it was not compared")
         if self._size > self._signed:
             self.report.note(f"events {self._signed + 1} to {self._size} are not under a signed head yet")
         for fingerprint in self._signers.untrusted:
             self.report.note(f"issuer {fingerprint}: none of the trusted certificates signed it")
+        for restoration in self._restorations:
+            self.report.note(str(restoration))
         return self.report
+
+    def _tell(self, head: TreeHead, wrong: Wrong, text: str, place: int) -> None:
+        """A head from outside that does not fit."""
+        lost = explain(head, self._restorations, self._fitting, self.report)
+        where = f"head from outside, of {head.size}"
+        tell(head, where, wrong, text, place, lost, self.report, accept=self._auditor.accept_restores)
 
     @property
     def _size(self) -> int:
@@ -265,19 +291,39 @@ class ExportCheck:
             self.report.add(Wrong.LOG_FORKED, where, text, begun.first)
         self._compare_kept()
 
-    def _take(self, line: EventLine | ForgottenLine, where: str) -> bool:
+    def _take(self, line: EventLine | ForgottenLine | GapLine, where: str) -> bool:
         assert self._edge is not None
         if line.n != self._edge.size + 1:
             text = f"event {line.n} follows event {self._edge.size}"
             wrong = Wrong.EVENT_MISSING if line.n > self._edge.size else Wrong.EVENT_MOVED
             self.report.add(wrong, where, text, self._edge.size + 1)
             return False
-        leaf = line.leaf if isinstance(line, ForgottenLine) else merkle.hash_leaf(leaf_data(line.id, line.body))
-        self._edge, _ = merkle.append(self._edge, [leaf])
+        self._edge, _ = merkle.append(self._edge, [self._leaf_of(line, where)])
         self.report.events += 1
         self.report.size = self._edge.size
         self._compare_kept()
         return True
+
+    def _leaf_of(self, line: EventLine | ForgottenLine | GapLine, where: str) -> bytes:
+        match line:
+            case ForgottenLine():
+                return line.leaf
+            case GapLine():
+                text = "taken away before the log got there: the tree has a gap in its place"
+                self.report.add(Wrong.LOG_GAP, where, text, line.n)
+                return merkle.hash_leaf(gap_data(line.n))
+            case EventLine():
+                if _RESTORE in line.body:
+                    self._remember_restoration(line)
+                return merkle.hash_leaf(leaf_data(line.id, line.body))
+
+    def _remember_restoration(self, line: EventLine) -> None:
+        try:
+            found = find_restoration(line.n, parse_event(line.body))
+        except msgspec.MsgspecError:
+            return
+        if found is not None:
+            self._restorations.append(found)
 
     def _end(self, line: EndLine, begun: LogLine, where: str) -> None:
         if not line.size == begun.size == self._size:
@@ -296,8 +342,11 @@ class ExportCheck:
             text = f"a head of {head.size} events behind event {self._edge.size}"
             self.report.add(Wrong.HEAD_ALTERED, where, text, head.size)
             return
-        if self._compare(head, where):
+        if self._edge.root() == head.root:
             self._signed, self.report.newest_head = head.size, signed.text
+            self._fitting.append(head)
+        else:
+            self.report.add(Wrong.LOG_FORKED, where, _forked(head), head.size)
 
     def _compare_kept(self) -> None:
         """The head from outside that is of the present size."""
@@ -307,15 +356,12 @@ class ExportCheck:
         head = check_head(signed, self._signers, self.report.authority, "", LogReport()) if signed else None
         if head is not None:
             self._matched.add(head.size)
-            self._compare(head, f"head from outside, of {head.size}")
+            if self._edge.root() != head.root:
+                self._misfits.append(head)
 
-    def _compare(self, head: TreeHead, where: str) -> bool:
-        assert self._edge is not None
-        if self._edge.root() == head.root:
-            return True
-        text = f"signed at {head.at} over other events than the first {head.size} of these files"
-        self.report.add(Wrong.LOG_FORKED, where, text, head.size)
-        return False
+
+def _forked(head: TreeHead) -> str:
+    return f"signed at {head.at} over other events than the first {head.size} of these files"
 
 
 def _size_of(signed: SignedHead) -> int:

@@ -1,12 +1,16 @@
-"""That one certificate's event is in the log, for somebody who has neither the log nor trust in who keeps it.
+"""Proofs for somebody who has neither the log nor trust in who keeps it: JSON, checked without the database.
 
-A proof is JSON: the event with its place, the hashes that lead from it to the root, and the signed head
-with that root. Checked against a head that the reader got another way, and the certificate itself.
+That one certificate's event is in the log: the event with its place, the hashes that lead from it to the root, and
+the signed head with that root. Checked against a head that the reader got another way, and the certificate itself.
+
+That the log of one head goes on from that of an older one: both heads, and the hashes that both roots are made of
+(RFC 9162 section 2.1.4). So who keeps heads can forget all but the newest.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -25,6 +29,7 @@ from provisor.errors import Malformed, NotFound
 from provisor.ports import HeadRecord, LogArchive
 
 VERSION: Final = "provisor-inclusion-proof-v1"
+CONSISTENCY: Final = "provisor-consistency-proof-v1"
 
 
 class InclusionProof(Struct, frozen=True):
@@ -43,19 +48,42 @@ class InclusionProof(Struct, frozen=True):
     issuer: bytes
 
 
+class ProvenHead(Struct, frozen=True):
+    """A signed head, and the certificate whose key signed it."""
+
+    head: bytes
+    signature: bytes
+    issuer: bytes
+
+
+class ConsistencyProof(Struct, frozen=True):
+    """`hashes` are those of RFC 9162 section 2.1.4 from the tree of the head `older` to that of `newer`."""
+
+    version: str
+    older: ProvenHead
+    newer: ProvenHead
+    hashes: tuple[bytes, ...]
+
+
+class _Versioned(Struct, frozen=True):
+    version: str
+
+
 encode_proof = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(InclusionProof).decode
 
 
-def parse_proof(data: bytes) -> InclusionProof:
+def parse_proof(data: bytes) -> InclusionProof | ConsistencyProof:
     """Raises `Malformed`."""
     try:
-        proof = _decode(data)
+        match msgspec.json.decode(data, type=_Versioned).version:
+            case "provisor-inclusion-proof-v1":
+                return msgspec.json.decode(data, type=InclusionProof)
+            case "provisor-consistency-proof-v1":
+                return msgspec.json.decode(data, type=ConsistencyProof)
+            case other:
+                raise Malformed(f"a proof of another kind: {other[:100]}")
     except (msgspec.MsgspecError, ValueError) as error:
-        raise Malformed(f"not an inclusion proof: {error}") from error
-    if proof.version != VERSION:
-        raise Malformed(f"an inclusion proof of another kind: {proof.version[:100]}")
-    return proof
+        raise Malformed(f"not a proof about an audit log: {error}") from error
 
 
 async def prove(archive: LogArchive, place: int, kept: SignedHead | None = None) -> InclusionProof:
@@ -71,20 +99,57 @@ async def prove(archive: LogArchive, place: int, kept: SignedHead | None = None)
     if not events or events[0].n != place:
         text = f"event {place} is not stored"
         raise NotFound(text, public=text)
-    ranges = merkle.inclusion_ranges(place - 1, record.size)
+    hashes = await _read_hashes(archive, merkle.inclusion_ranges(place - 1, record.size))
+    issuer = await _find_issuer(archive, record.text)
+    event = events[0]
+    return InclusionProof(VERSION, place, event.id, event.body, hashes, record.text, record.signature, issuer)
+
+
+async def prove_consistency(
+    archive: LogArchive, older: SignedHead, newer: SignedHead | None = None
+) -> ConsistencyProof:
+    """From one head that somebody kept to another one, or to the newest.
+
+    Raises `Malformed` for what is no head, `NotFound` if the log cannot prove it, `Unavailable`.
+    """
+    if newer is None:
+        record = await archive.newest_head()
+        if record is None:
+            text = "the audit log has no signed head yet"
+            raise NotFound(text, public=text)
+        newer = SignedHead(record.text, record.signature)
+    old, new = parse_head(older.text), parse_head(newer.text)
+    size = await archive.log_size()
+    if not 0 < old.size <= new.size <= size:
+        text = f"no proof leads from {old.size} to {new.size} events in a log of {size}"
+        raise NotFound(text, public=text)
+    hashes = await _read_hashes(archive, merkle.consistency_ranges(old.size, new.size))
+    if not merkle.verify_consistency(old.size, new.size, old.root, new.root, hashes):
+        text = f"this log does not go on from the head of {old.size} events to that of {new.size}: verify it"
+        raise NotFound(text, public=text)
+    return ConsistencyProof(CONSISTENCY, await _prove_head(archive, older), await _prove_head(archive, newer), hashes)
+
+
+async def _prove_head(archive: LogArchive, signed: SignedHead) -> ProvenHead:
+    return ProvenHead(signed.text, signed.signature, await _find_issuer(archive, signed.text))
+
+
+async def _read_hashes(archive: LogArchive, ranges: merkle.Ranges) -> tuple[bytes, ...]:
     tiles: dict[tuple[int, int], bytes] = {}
     for level, index in merkle.needed_tiles(ranges):
         for tile in await archive.tiles(level, index, 1):
             tiles[tile.level, tile.index] = tile.hashes
     try:
-        hashes = merkle.make_proof(ranges, tiles)
+        return tuple(merkle.make_proof(ranges, tiles))
     except KeyError as error:
         text = f"tile {error.args[0]} of the log's tree is missing or short"
         raise NotFound(text, public=text) from error
-    named = parse_head(record.text).issuer
-    issuer = next((each.certificate for each in await archive.issuers() if each.id == named), b"")
-    event = events[0]
-    return InclusionProof(VERSION, place, event.id, event.body, tuple(hashes), record.text, record.signature, issuer)
+
+
+async def _find_issuer(archive: LogArchive, head: bytes) -> bytes:
+    """The certificate that a head names; empty if it is not known."""
+    named = parse_head(head).issuer
+    return next((each.certificate for each in await archive.issuers() if each.id == named), b"")
 
 
 def _as_record(kept: SignedHead) -> HeadRecord:
@@ -136,3 +201,31 @@ def _check_certificate(proof: InclusionProof, der: bytes, where: str, report: Lo
     if given is None or (given.serial, given.tbs) != (serial, tbs):
         text = f"the event is not the one that gave the certificate {serial}"
         report.add(Wrong.PROOF_WRONG, where, text, proof.place)
+
+
+def verify_consistency_proof(
+    proof: ConsistencyProof, signers: Signers, *, kept: Sequence[SignedHead] = ()
+) -> LogReport:
+    """Whether the newer head's log begins with all of the older one's. `kept` are heads that have to be among both."""
+    report = LogReport()
+    heads = [
+        check_head(SignedHead(each.head, each.signature), signers, "", where, report)
+        for each, where in ((proof.older, "older head"), (proof.newer, "newer head"))
+    ]
+    older, newer = heads
+    if older is None or newer is None:
+        return report
+    report.authority, report.size, report.heads = newer.authority, newer.size, 2
+    report.newest_head = proof.newer.head
+    where = f"from {older.size} to {newer.size} events"
+    if older.authority != newer.authority:
+        report.add(Wrong.PROOF_WRONG, where, "the heads are of two authorities' logs")
+    if not merkle.verify_consistency(older.size, newer.size, older.root, newer.root, proof.hashes):
+        text = "the hashes do not lead from the root of the older head to that of the newer one"
+        report.add(Wrong.PROOF_WRONG, where, text, older.size)
+    for signed in kept:
+        head = check_head(signed, signers, older.authority, "head from outside", report)
+        if head is not None and (head.size, head.root) not in ((each.size, each.root) for each in (older, newer)):
+            text = "the proof is about other heads: ask for one from, or to, this head"
+            report.add(Wrong.PROOF_WRONG, f"head from outside, of {head.size}", text, head.size)
+    return report

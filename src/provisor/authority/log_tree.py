@@ -7,10 +7,10 @@ the events contradict is itself altered.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, final
 
-from provisor.authority.log import leaf_data
+from provisor.authority.log import gap_data, leaf_data
 from provisor.authority.log_report import LogReport, Wrong
 from provisor.core import merkle
 from provisor.core.merkle import FULL, HASH, WIDTH
@@ -36,6 +36,7 @@ class TreeCheck:
         self._differing: dict[int, tuple[bytes, bytes]] = {}
         self._strays: dict[int, bytes] = {}
         self._missing: dict[int, bytes] = {}
+        self._gaps: list[int] = []
         self._untiled: set[int] = set()
         self._repaired: dict[tuple[int, int], bytes] = {}
         self._rebuilt: dict[int, tuple[bytes, bytes]] = {}
@@ -76,7 +77,9 @@ class TreeCheck:
 
     def _miss(self, n: int, kept: bytes) -> None:
         """No event at a place; `kept` is the hash that the tree has there."""
-        if n <= self._dropped:
+        if kept == _gap_leaf(n):
+            self._gaps.append(n)
+        elif n <= self._dropped:
             self.forgotten += 1
         else:
             self._missing[n] = kept
@@ -199,6 +202,9 @@ class TreeCheck:
             elif kept in present:
                 text = f"the tree does not have it; the event of this place is now at {present[kept]}"
                 self._report.add(Wrong.EVENT_INSERTED, f"event {n}", text, n)
+            elif kept == _gap_leaf(n):
+                text = "the tree has a gap here: no event was there when the log got to this place"
+                self._report.add(Wrong.EVENT_INSERTED, f"event {n}", text, n)
             else:
                 self._report.add(Wrong.EVENT_ALTERED, f"event {n}", "its hash is not the one in the tree", n)
         for n, leaf in sorted(self._strays.items()):
@@ -209,20 +215,32 @@ class TreeCheck:
 
     def _report_missing(self) -> None:
         """Runs of missing events as one finding; at the end of the log it was cut off."""
-        runs: list[list[int]] = []
-        for n in self._missing:
-            if runs and runs[-1][-1] == n - 1:
-                runs[-1][1:] = [n]
-            else:
-                runs.append([n])
-        for run in runs:
-            first, last = run[0], run[-1]
+        for first, last in _runs(self._missing):
             where = f"event {first}" if first == last else f"events {first} to {last}"
             if last >= self._size and first > self._end:
                 text = f"the tree has {self._size} events, the last that is stored has place {self._end}"
                 self._report.add(Wrong.LOG_TRUNCATED, where, text, first)
             else:
                 self._report.add(Wrong.EVENT_MISSING, where, "not stored, and not forgotten by age", first)
+        for first, last in _runs(self._gaps):
+            where = f"event {first}" if first == last else f"events {first} to {last}"
+            text = "taken away before the log got there: the tree has gaps in the place of what nobody knows any more"
+            self._report.add(Wrong.LOG_GAP, where, text, first)
+
+
+def _runs(places: Iterable[int]) -> list[tuple[int, int]]:
+    """First and last of each row of places without a hole."""
+    runs: list[tuple[int, int]] = []
+    for n in places:
+        if runs and runs[-1][1] == n - 1:
+            runs[-1] = (runs[-1][0], n)
+        else:
+            runs.append((n, n))
+    return runs
+
+
+def _gap_leaf(place: int) -> bytes:
+    return merkle.hash_leaf(gap_data(place))
 
 
 async def _read(archive: LogArchive, level: int, index: int) -> bytes:

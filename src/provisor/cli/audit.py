@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar, final
 
 from provisor.cli import files
 from provisor.cli.admin import find_paths
@@ -29,8 +30,48 @@ SOURCE: Final = (DATABASE, common.CA_CONFIG, common.CONTEXT)
 """How a command finds the log."""
 
 
-def open_archive(call: Call) -> Archive:
+class _OpenArchive(Archive, Protocol):
+    def close(self) -> None: ...
+
+
+@final
+class Reading:
+    """The store, and the one loop on which it is asked: a connection to a server belongs to a loop."""
+
+    def __init__(self, archive: _OpenArchive) -> None:
+        self.archive: Archive = archive
+        self._close = archive.close
+        self._runner = asyncio.Runner()
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """What the archive is asked, to its end."""
+        return self._runner.run(work)
+
+    def drive(self, items: AsyncIterator[T]) -> Iterator[T]:
+        """The items, asked for one at a time."""
+
+        async def following() -> T | None:
+            return await anext(items, None)
+
+        while (item := self.run(following())) is not None:
+            yield item
+
+    def close(self) -> None:
+        self._close()
+        self._runner.close()
+
+
+@contextmanager
+def reading(call: Call) -> Iterator[Reading]:
     """The store of `--db`, or the one that ca.json names, to be read only. Raises `CommandError`, `ConfigError`."""
+    opened = Reading(_open_archive(call))
+    try:
+        yield opened
+    finally:
+        opened.close()
+
+
+def _open_archive(call: Call) -> _OpenArchive:
     if path := call.text("db"):
         return _open_file(Path(path))
     config = call.text("ca-config") or find_paths(call).ca_config
@@ -42,18 +83,13 @@ def open_archive(call: Call) -> Archive:
         return _open_file(place)
     from provisor.storage.postgresql.archive import PostgreSQLArchive
 
-    return PostgreSQLArchive.open(place)
+    return PostgreSQLArchive.open(place, name="provisor operator")
 
 
-def _open_file(path: Path) -> Archive:
+def _open_file(path: Path) -> SQLiteArchive:
     if not path.is_file():
         raise CommandError(f"open {path} failed: no such file")
     return SQLiteArchive.open(path)
-
-
-def run(work: Coroutine[Any, Any, T]) -> T:
-    """What the archive is asked, to its end."""
-    return asyncio.run(work)
 
 
 def read_head(path: str) -> SignedHead:

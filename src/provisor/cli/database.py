@@ -43,15 +43,20 @@ def existing_file(place: Path) -> Path:
 
 
 @contextmanager
-def shown_progress(label: str) -> Iterator[Progress | None]:
-    """A bar on a terminal; elsewhere nothing."""
-    if not sys.stderr.isatty():
+def shown_progress(label: str, *, hidden: bool = False) -> Iterator[Progress | None]:
+    """A bar on a terminal; elsewhere, or if it is to be hidden, nothing."""
+    if hidden or not sys.stderr.isatty():
         yield None
         return
     last = -1
 
     def show(done: int, total: int) -> None:
+        """Without a total, `done` is octets."""
         nonlocal last
+        if not total and done:
+            last = 0
+            output.note(f"\r\033[K{label} {size(done)}", end="")
+            return
         percent = 100 if not total else min(100, done * 100 // total)
         if percent != last:
             last = percent

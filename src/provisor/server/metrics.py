@@ -154,6 +154,9 @@ class Metrics:
         self.notary_up = Gauge("provisor_notary_up", "Whether the notary answers, 1 or 0")
         self.store_writable = Gauge("provisor_store_writable", "Whether the store takes writes, 1 or 0")
         self.log_lag = Gauge("provisor_log_lag_seconds", "Age of the oldest event that the audit log's tree lacks")
+        self.log_gaps = Gauge(
+            "provisor_log_gaps", "Events that were gone from the database before the audit log had them"
+        )
         self.index_lag = Gauge("provisor_index_lag_seconds", "Age of the oldest event that the inventory lacks")
         self.job_seconds = Histogram("provisor_job_seconds", "Time of a run of a background job", ("kind",))
         self.jobs_failed = Counter("provisor_jobs_failed_total", "Number of failed runs of a background job", ("kind",))

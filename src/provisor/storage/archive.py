@@ -20,6 +20,7 @@ from provisor.ports import (
     Leftovers,
     LogEvent,
     LogTile,
+    Placeless,
     RevocationTrace,
     StoreFacts,
     TermPlace,
@@ -124,8 +125,24 @@ class SQLiteArchive:
     async def events_dropped(self) -> int:
         return self._ask(archive_log.events_dropped)
 
-    async def unsequenced(self, size: int, limit: int) -> Sequence[tuple[EntryID, bytes]]:
+    async def log_forks(self) -> str:
+        return self._ask(archive_log.log_forks)
+
+    async def log_gaps(self) -> int:
+        return self._ask(archive_log.log_gaps)
+
+    async def unsequenced(self, size: int, limit: int) -> Sequence[tuple[EntryID, bytes | None]]:
         return self._ask(archive_log.unsequenced, size, limit)
+
+    async def count_waiting(self) -> int:
+        """None: here an event has its place from the moment it is recorded."""
+        return 0
+
+    async def waiting(self, after: EntryID, limit: int) -> Sequence[LogEvent]:
+        return ()
+
+    async def placeless(self, after: EntryID, limit: int) -> Placeless:
+        return Placeless((), None)
 
     async def events(self, first: int, limit: int) -> Sequence[LogEvent]:
         return self._ask(archive_log.events, first, limit)

@@ -23,6 +23,7 @@ from provisor.ports import (
     Unindexed,
 )
 from provisor.storage import queries
+from provisor.storage.archive_log import log_end
 from provisor.storage.encoding import decode_serial, encode_serial
 from provisor.storage.judging import INDEXED
 
@@ -42,8 +43,7 @@ _BY_TERM: Final = f"SELECT {_ROW}, e.n, e.body, t.term FROM terms t CROSS JOIN e
 
 
 def index_reach(connection: sqlite3.Connection) -> IndexReach:
-    (end,) = connection.execute("SELECT ifnull(max(n), 0) FROM events").fetchone()
-    return IndexReach(_indexed(connection), end)
+    return IndexReach(_indexed(connection), log_end(connection))
 
 
 def _indexed(connection: sqlite3.Connection) -> int:
@@ -52,7 +52,8 @@ def _indexed(connection: sqlite3.Connection) -> int:
 
 def unindexed(connection: sqlite3.Connection, after: int, limit: int) -> Unindexed:
     (upto,) = connection.execute(
-        "SELECT ifnull(max(n), ?1) FROM (SELECT n FROM events WHERE n > ?1 ORDER BY n LIMIT ?2)", (after, limit)
+        "SELECT ifnull(max(n), ?1) FROM (SELECT n FROM events WHERE n > ?1 AND n <= ?3 ORDER BY n LIMIT ?2)",
+        (after, limit, log_end(connection)),
     ).fetchone()
     return Unindexed(upto, tuple(_logged(connection, after, upto)))
 

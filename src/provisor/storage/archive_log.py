@@ -8,12 +8,16 @@ from __future__ import annotations
 import sqlite3
 from typing import Final
 
-from provisor.errors import Unavailable
-from provisor.ports import AppendLog, EntryID, HeadRecord, IssuerID, LogEvent, LogTile, RevocationTrace
+from provisor.ports import FARTHEST, AppendLog, EntryID, HeadRecord, IssuerID, LogEvent, LogTile, RevocationTrace
+from provisor.storage import queries
 from provisor.storage.encoding import decode_serial, encode_serial
 
-_HASH: Final = 32
-_WIDTH: Final = 256
+FORKS: Final = "log_forks"
+"""Meta: where the log went on from an earlier moment, as a JSON array of `LogFork`."""
+
+GAPS: Final = "log_gaps"
+"""Meta: how many places of the log the sequencer has found without an event."""
+
 
 _EVENT: Final = (
     "SELECT e.n, e.id, e.body, i.id, e.serial, {der}, {fingerprint} FROM events e"
@@ -39,26 +43,67 @@ _NEAR: Final = (
 )
 
 
+_SIZE: Final = "SELECT tile * 256 + length(hashes) / 32 FROM log_tiles WHERE level = 0 ORDER BY tile DESC LIMIT 1"
+_END_AND_SIZE: Final = f"SELECT ifnull((SELECT max(n) FROM events), 0), ifnull(({_SIZE}), 0)"
+
+
 def append(connection: sqlite3.Connection, write: AppendLog) -> None:
-    """Raises `ValueError` unless the ids are those of the next events, and the tiles hold as many leaves."""
+    """Raises `ValueError` unless the ids are those of the next events, and the tiles hold as many leaves.
+
+    A gap is only one if there is no event at its place and one behind it, so that no other will come there.
+    """
     size = write.size + len(write.ids)
-    query = "SELECT id FROM events WHERE n > ? AND n <= ? ORDER BY n"
-    if [row[0] for row in connection.execute(query, (write.size, size))] != list(write.ids):
+    gaps = set(write.gaps)
+    if gaps and not write.size < min(gaps) <= max(gaps) <= min(size, log_end(connection) - 1):
+        raise ValueError("there are no gaps of the audit log at these places")
+    query = "SELECT n, id FROM events WHERE n > ? AND n <= ? ORDER BY n"
+    expected = [(n, entry) for n, entry in enumerate(write.ids, start=write.size + 1) if n not in gaps]
+    if connection.execute(query, (write.size, size)).fetchall() != expected:
         raise ValueError("these are not the next events of the audit log")
     rows = [(tile.level, tile.index, tile.hashes) for tile in write.tiles]
     connection.executemany("INSERT OR REPLACE INTO log_tiles VALUES (?, ?, ?)", rows)
     if log_size(connection) != size:
         raise ValueError("the tiles do not hold a leaf for each of these events")
+    if gaps:
+        values = (GAPS, str(log_gaps(connection) + len(gaps)))
+        connection.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", values)
 
 
 def log_size(connection: sqlite3.Connection) -> int:
-    query = "SELECT tile, length(hashes) FROM log_tiles WHERE level = 0 ORDER BY tile DESC LIMIT 1"
-    row = connection.execute(query).fetchone()
-    return 0 if row is None else int(row[0]) * _WIDTH + int(row[1]) // _HASH
+    row = connection.execute(_SIZE).fetchone()
+    return 0 if row is None else int(row[0])
 
 
 def log_end(connection: sqlite3.Connection) -> int:
-    return int(connection.execute("SELECT ifnull(max(n), 0) FROM events").fetchone()[0])
+    return _find_end(connection)[0]
+
+
+def _find_end(connection: sqlite3.Connection) -> tuple[int, int]:
+    """The last place of an event, and the size of the tree.
+
+    Not the place of an event that somebody has moved far away: else one row would keep all others out of the log.
+    """
+    end, size = connection.execute(_END_AND_SIZE).fetchone()
+    while end - size > FARTHEST:
+        (last,) = connection.execute("SELECT ifnull(max(n), 0) FROM events WHERE n < ?", (end,)).fetchone()
+        before = max(size, last)
+        if end - before <= FARTHEST:
+            break
+        end = before
+    return end, size
+
+
+def next_place(connection: sqlite3.Connection) -> int:
+    """For the next event. No place that the tree has is given a second time, whatever became of its event."""
+    return max(_find_end(connection)) + 1
+
+
+def log_forks(connection: sqlite3.Connection) -> str:
+    return queries.find_meta(connection, FORKS) or ""
+
+
+def log_gaps(connection: sqlite3.Connection) -> int:
+    return int(queries.find_meta(connection, GAPS) or "0")
 
 
 def head_size(connection: sqlite3.Connection) -> int:
@@ -74,15 +119,17 @@ def events_dropped(connection: sqlite3.Connection) -> int:
     return 0 if row is None else int(row[0])
 
 
-def unsequenced(connection: sqlite3.Connection, size: int, limit: int) -> list[tuple[EntryID, bytes]]:
-    end = log_end(connection)
-    if end < size:
-        raise Unavailable(f"audit log: events {end + 1} to {size} are missing")
+def unsequenced(connection: sqlite3.Connection, size: int, limit: int) -> list[tuple[EntryID, bytes | None]]:
+    """Places are given by inserting, so one that is left out between two events had one that is gone."""
     rows = connection.execute("SELECT n, id, body FROM events WHERE n > ? ORDER BY n LIMIT ?", (size, limit))
-    found = []
-    for expected, (n, entry, body) in enumerate(rows, start=size + 1):
-        if n != expected:
-            raise Unavailable(f"audit log: event {expected} is missing")
+    found: list[tuple[EntryID, bytes | None]] = []
+    for n, entry, body in rows:
+        missing = n - size - len(found) - 1
+        if missing >= FARTHEST:
+            break
+        found += [(b"", None)] * min(missing, limit - len(found))
+        if len(found) == limit:
+            break
         found.append((entry, body))
     return found
 

@@ -20,6 +20,7 @@ from typing import Final
 from msgspec import Struct
 
 from provisor.errors import ConfigError
+from provisor.storage import archive_log
 from provisor.storage.locate import APPLICATION_ID
 
 BACKUP_AT: Final = "backup_at"
@@ -89,14 +90,13 @@ def open_reading(path: Path) -> sqlite3.Connection:
 def read_position(connection: sqlite3.Connection) -> Position:
     """Raises `sqlite3.Error`."""
     meta = dict(connection.execute("SELECT key, value FROM meta"))
-    (log_end,) = connection.execute("SELECT ifnull(max(n), 0) FROM events").fetchone()
     head = connection.execute("SELECT size, text FROM log_heads ORDER BY size DESC LIMIT 1").fetchone()
     return Position(
         authority=meta.get("authority_id", ""),
         schema=int(meta.get("schema_version", "0")),
         high_water=int(meta.get("high_water", "0")),
         epoch=int(meta.get("epoch", "0")),
-        log_end=log_end,
+        log_end=archive_log.next_place(connection) - 1,
         log_size=head[0] if head else 0,
         head=head[1].decode("ascii", "replace") if head else "",
     )

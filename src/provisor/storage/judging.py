@@ -54,7 +54,16 @@ INDEXED: Final = "projected"
 TOKENS_NOT_BEFORE: Final = "tokens_not_before"
 """Tokens of before this time (unix seconds) were spent in a database that is lost, or were not: nobody knows."""
 _OWN_META: Final = frozenset(
-    {HIGH_WATER, INDEXED, TOKENS_NOT_BEFORE, "schema_version", "oldest_program", "authority_id"}
+    {
+        HIGH_WATER,
+        INDEXED,
+        TOKENS_NOT_BEFORE,
+        "schema_version",
+        "oldest_program",
+        "authority_id",
+        "log_forks",
+        "log_gaps",
+    }
 )
 
 _Drop = DropSpentTokens | DropReceipts | DropExpired | DropEvents

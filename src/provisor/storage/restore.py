@@ -14,13 +14,11 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from provisor.ports import EntryID, IssuerID
+from provisor.ports import EntryID, IssuerID, LogFork
+from provisor.storage.archive_log import FORKS, log_forks, next_place
 from provisor.storage.backup import BACKUP_AT, Position, read_position
 from provisor.storage.encoding import decode_serial
 from provisor.storage.judging import EPOCH, HIGH_WATER, TOKENS_NOT_BEFORE
-
-FORKS: Final = "log_forks"
-"""Meta: where the log went on from an earlier moment, as a JSON array of `Fork`."""
 
 LEEWAY: Final = 61
 """Seconds that a token's time may lie ahead of its use, and one: what is issued later cannot have been used before."""
@@ -29,21 +27,13 @@ STEP: Final = 1000
 """Added to every number beside the seconds that have passed: no list and no epoch is made twice a second."""
 
 
-class Fork(Struct, frozen=True):
-    """The log up to `size` events is that of a backup; what had places behind it is lost. `at` is unix seconds."""
-
-    size: int
-    at: int
-    backup_at: int
-
-
 class Changes(Struct, frozen=True):
     """What was set. Tokens issued before `tokens_not_before` (unix seconds) are refused from now on."""
 
     tokens_not_before: int
     epoch: int
     crl_numbers: dict[str, int]
-    fork: Fork
+    fork: LogFork
 
 
 class Issued(Struct, frozen=True):
@@ -64,12 +54,15 @@ def made_at(connection: sqlite3.Connection) -> int:
 def go_on(connection: sqlite3.Connection, *, now: int, entry: EntryID, event: bytes) -> Changes:
     """Make the database one to go on with, in one transaction. `event` tells of it in the log, under the id `entry`.
 
+    It has the first place behind those of the backup.
+
     Raises `sqlite3.Error`.
     """
     connection.execute("BEGIN IMMEDIATE")
     try:
         changes = _change(connection, now)
-        connection.execute("INSERT INTO events (id, body) VALUES (?, ?)", (entry, event))
+        place = next_place(connection)
+        connection.execute("INSERT INTO events (n, id, body) VALUES (?, ?, ?)", (place, entry, event))
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
@@ -83,7 +76,7 @@ def _change(connection: sqlite3.Connection, now: int) -> Changes:
     passed = max(0, now - min(copied_at, position.high_water or copied_at)) + STEP
     epoch = position.epoch + passed
     numbers = dict(_jump_lists(connection, passed, now))
-    fork = Fork(position.log_end, now, copied_at)
+    fork = LogFork(position.log_end, now, copied_at)
     not_before = max(now, position.high_water) + LEEWAY
     metas = (
         (TOKENS_NOT_BEFORE, str(not_before)),
@@ -99,9 +92,8 @@ def _change(connection: sqlite3.Connection, now: int) -> Changes:
     return Changes(not_before, epoch, numbers, fork)
 
 
-def _forks(connection: sqlite3.Connection) -> list[Fork]:
-    row = connection.execute("SELECT value FROM meta WHERE key = ?", (FORKS,)).fetchone()
-    return [] if row is None else msgspec.json.decode(row[0], type=list[Fork])
+def _forks(connection: sqlite3.Connection) -> list[LogFork]:
+    return msgspec.json.decode(log_forks(connection) or "[]", type=list[LogFork])
 
 
 def _jump_lists(connection: sqlite3.Connection, passed: int, now: int) -> Iterator[tuple[str, int]]:

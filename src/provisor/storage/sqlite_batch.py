@@ -111,8 +111,10 @@ def insert_rows(connection: sqlite3.Connection, rows: Rows, now: int) -> None:
     _insert(connection, _INSERT_REVOCATION, rows.revocations)
     if rows.tokens:
         insert_tokens(connection, rows.tokens, now)
-    # In the order of arrival, which is the order of the log.
-    connection.executemany("INSERT INTO events (id, issuer_n, serial, body) VALUES (?, ?, ?, ?)", rows.events.values())
+    if rows.events:
+        # In the order of arrival, which is the order of the log.
+        events = enumerate(rows.events.values(), start=archive_log.next_place(connection))
+        connection.executemany(_INSERT_EVENT, [(n, *row) for n, row in events])
     _insert(connection, "INSERT INTO receipts (id) VALUES (?)", rows.receipts)
 
 
@@ -126,6 +128,7 @@ _PROVISIONER = slice(6, 9)
 """Where `Rows.certificates` has id, name and kind of the provisioner."""
 
 _FIND_PROVISIONER = "SELECT n FROM provisioners WHERE id = ? AND name = ? AND kind = ?"
+_INSERT_EVENT = "INSERT INTO events (n, id, issuer_n, serial, body) VALUES (?, ?, ?, ?, ?)"
 _INSERT_REVOCATION = (
     "INSERT INTO revocations (issuer_n, serial, reason_code, reason, revoked_at, expires, provisioner_id, token_id,"
     " mtls) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"

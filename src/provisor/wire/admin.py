@@ -122,7 +122,8 @@ class StoreBody(Struct, frozen=True, rename="camel"):
 
 class LogBody(Struct, frozen=True, rename="camel"):
     """`events` are recorded; `sequenced` of them are in the log's tree, `indexed` in the inventory; the lags are
-    the events that are not. The newest signed head covers `head_size`."""
+    the events that are not. The newest signed head covers `head_size`. `gaps` are events that were gone from the
+    database before they were in the tree: somebody took them away."""
 
     events: int
     sequenced: int
@@ -131,6 +132,7 @@ class LogBody(Struct, frozen=True, rename="camel"):
     index_lag: int
     head_size: int
     head_age_seconds: int | None
+    gaps: int = 0
 
 
 class IssuerBody(Struct, frozen=True, rename="camel"):

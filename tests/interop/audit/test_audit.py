@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from cryptography.x509 import load_pem_x509_certificate
 
+from provisor.core.tree_head import SignedHead, encode_file
 from support.command_line import Desk, Ended
 from support.credentials import make_csr, make_key
 from support.server import RunningProvisor, wait_for
@@ -132,6 +133,37 @@ def test_one_certificate_is_proven(desk: Desk, ca: RunningProvisor) -> None:
     done = desk.run(f"{words} {other}")
     assert done.status == 1
     assert "proof wrong" in done.stdout
+
+
+def test_that_the_log_goes_on_from_a_head_is_proven(desk: Desk, ca: RunningProvisor) -> None:
+    with sqlite3.connect(path_of(ca)) as store:
+        text, signature = store.execute("SELECT text, signature FROM log_heads ORDER BY size LIMIT 1").fetchone()
+    store.close()
+    desk.write("old", encode_file(SignedHead(text, signature)))
+    assert audit(desk, ca, "head new").status == 0
+    for words in ("--from old", "--from old --to new"):
+        done = audit(desk, ca, f"proof {words}")
+        assert done.status == 0, done.stderr
+        desk.write("proof", done.stdout)
+        words = f"ca audit verify --proof proof --head old --head new --root {ca.pki.root_file}"
+        assert desk.run(words).status == 0
+    desk.write("proof", done.stdout.replace('"hashes":["', '"hashes":["AAAA'))
+    assert desk.run("ca audit verify --proof proof").status == 1
+    assert audit(desk, ca, "proof --from new --to old").status == 5
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        ("", "give the serial or fingerprint of a certificate, or --from a head"),
+        ("4711 --to old", "flag '--to' requires the '--from' flag"),
+        ("4711 --from old", "flag '--from' is incompatible with '<serial|fingerprint>'"),
+        ("--from old --head old", "flag '--from' is incompatible with '--head'"),
+    ],
+)
+def test_a_proof_is_of_one_thing(desk: Desk, ca: RunningProvisor, words: str, complaint: str) -> None:
+    done = audit(desk, ca, f"proof {words}")
+    assert (done.status, done.stderr) == (1, f"{complaint}\n")
 
 
 def test_a_fingerprint_finds_it_too(desk: Desk, ca: RunningProvisor) -> None:

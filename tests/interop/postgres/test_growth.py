@@ -115,6 +115,44 @@ def test_a_commit_does_not_wait_for_a_drop_that_cannot_have_its_lock(database: D
     play(database, scenario)
 
 
+def test_what_waits_for_its_drop_is_nothing_that_cleaning_runs_again_for(database: Database) -> None:
+    """Else it would commit six times a second as long as somebody reads."""
+
+    async def scenario(store: PostgreSQLStore, database: Database, now: int) -> None:
+        reader = await asyncpg.connect(
+            host=str(database.cluster.folder), port=database.cluster.port, user="provisor", database=database.name
+        )
+        later = now + 70 * DAY
+        async with reader.transaction():
+            await reader.fetch("SELECT count(*) FROM provisor.tokens")
+            await reader.fetch("SELECT count(*) FROM provisor.events")
+            left = await store.archive.leftovers(tokens=later, receipts=0, events=later - DAY)
+            assert (left.tokens, left.events) == (False, False)
+        await reader.close()
+        await commit(store, now, entry(spend("t", now - 9 * DAY)))
+        assert (await store.archive.leftovers(tokens=later, receipts=0, events=None)).tokens
+
+    play(database, scenario)
+
+
+def test_days_and_months_are_dropped_behind_one_commit(database: Database) -> None:
+    async def scenario(store: PostgreSQLStore, database: Database, now: int) -> None:
+        await tended(store)
+        ids = tuple(each for each, _ in await store.archive.unsequenced(0, 99))
+        log = AppendLog(0, ids, (LogTile(0, 0, b"\x00" * 32 * len(ids)),))
+        head = PutHead(len(ids), now, b"text", b"signature")
+        words = await commit(store, now, *(entry(each, event=None) for each in (log, head, IndexTerms(len(ids), ()))))
+        assert words == ["committed"] * 3
+        later = now + 70 * DAY
+        await commit(store, later, entry(DropSpentTokens(later, 10), DropEvents(later - DAY, 9), event=None))
+        await tended(store)
+        names = partitions_of(database, "tokens") | partitions_of(database, "events")
+        assert f"tokens_{now // DAY}" not in names
+        assert event_partition(*datetime.fromtimestamp(now, UTC).timetuple()[:2])[0] not in names
+
+    play(database, scenario)
+
+
 def test_two_replicas_make_partitions_at_once(database: Database) -> None:
     async def scenario(store: PostgreSQLStore, database: Database, now: int) -> None:
         async def make() -> bool:

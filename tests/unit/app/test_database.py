@@ -14,6 +14,9 @@ import pytest
 from provisor.app.db_check import Checked, Depth, check_database
 from provisor.app.db_restore import Restored, Wish, restore
 from provisor.app.jobs import JobRunner, schedule_first
+from provisor.authority.log_report import Wrong
+from provisor.authority.log_verify import Auditor, verify_log
+from provisor.core.tree_head import SignedHead
 from provisor.errors import ConfigError
 from provisor.ports import Entry
 from provisor.storage.archive import SQLiteArchive
@@ -186,6 +189,24 @@ class TestRestore:
         assert meta["log_forks"].startswith('[{"size":5,')
         assert "backup_at" not in meta
         assert int(meta["tokens_not_before"]) == ca.clock.seconds + LEEWAY
+
+    def test_a_head_that_was_signed_behind_the_backup_is_told_from_a_forged_log(
+        self, ca: MemoryCA, backup: Path, tmp_path: Path
+    ) -> None:
+        for _ in range(4):
+            ca.issue()
+        run_jobs(ca)
+        record = ca.run(ca.store.archive.newest_head())
+        assert record is not None
+        lost = SignedHead(record.text, record.signature)
+        database = tmp_path / "provisor.db"
+        restored(ca, backup, database)
+        with going_on(ca, database) as again:
+            run_jobs(again)
+            for accept in (False, True):
+                auditor = Auditor(again.clock.seconds, (lost,), accept_restores=accept)
+                report = again.run(verify_log(again.store.archive, auditor))
+                assert [each.wrong for each in report.findings] == ([] if accept else [Wrong.LOG_RESTORED])
 
     def test_numbers_jump_over_those_that_may_have_been_given_out(
         self, ca: MemoryCA, backup: Path, tmp_path: Path

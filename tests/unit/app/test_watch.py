@@ -97,6 +97,20 @@ def test_what_waits_for_the_log_and_the_inventory_has_an_age(ca: MemoryCA) -> No
     assert (value(metrics.log_lag), value(metrics.index_lag)) == (0, 0)
 
 
+def test_events_that_were_taken_away_are_counted(ca: MemoryCA) -> None:
+    looking = Looking(ca)
+    ca.run(schedule_first(ca.snapshot))
+    for _ in range(3):
+        issue(ca)
+    ca.store._get_connection().execute("DELETE FROM events WHERE n IN (1, 2)")
+    ca.clock.advance(seconds=40)
+    metrics = looking.look()
+    assert (value(metrics.log_lag), value(metrics.log_gaps)) == (40, 0)
+    ca.run(JobRunner(lambda: ca.snapshot, lambda _: None).run_due())
+    metrics = looking.look()
+    assert (value(metrics.log_lag), value(metrics.log_gaps)) == (0, 2)
+
+
 def test_a_store_that_cannot_be_read_leaves_the_rest_as_it_was(ca: MemoryCA, monkeypatch: pytest.MonkeyPatch) -> None:
     looking = Looking(ca)
     looking.look()

@@ -7,9 +7,11 @@ from collections.abc import Iterator
 import pytest
 
 from provisor.app.jobs import JobRunner
-from provisor.authority.log import LOG_JOB, Sequencer, spare_heads
+from provisor.authority.audit import Event, encode_event, parse_event
+from provisor.authority.log import LOG_JOB, Sequencer, gap_data, spare_heads
+from provisor.authority.log_report import Wrong
 from provisor.core.tree_head import parse_head
-from provisor.ports import Entry, HeadRecord, JobRecord, TakeLease
+from provisor.ports import Entry, HeadRecord, IndexReach, JobRecord, TakeLease
 from support.log_world import LoggedCA
 
 
@@ -113,16 +115,74 @@ def test_two_of_them_make_one_log(ca: LoggedCA) -> None:
     assert ca.verify().passed
 
 
-def test_a_missing_event_stops_it_and_is_told_once_a_minute(ca: LoggedCA) -> None:
+def test_a_missing_event_gets_a_gap_and_an_alarm_and_the_log_goes_on(ca: LoggedCA) -> None:
+    complaints: list[str] = []
+    sequencer = Sequencer(complaints.append)
+    ca.fill(9)
+    ca._connection().execute("DELETE FROM events WHERE n IN (3, 5, 6)")
+    for _ in range(3):
+        ca.clock.advance(seconds=2)
+        ca.run(sequencer.run(ca.snapshot, job_of(ca)))
+    (complaint,) = complaints
+    assert complaint.startswith("audit log: 3 events are missing, 3 to 6: gone before the log got there")
+    assert (size_of(ca), heads(ca), ca.run(ca.archive.log_gaps())) == (9, [9], 3)
+    report = ca.verify(ca.newest())
+    assert [(finding.wrong, finding.where) for finding in report.findings] == [
+        (Wrong.LOG_GAP, "event 3"),
+        (Wrong.LOG_GAP, "events 5 to 6"),
+    ]
+
+
+def test_the_inventory_goes_on_behind_it_too(ca: LoggedCA) -> None:
+    ca.runner = JobRunner(lambda: ca.snapshot, lambda _: None)
+    ca.fill(2)
+    ca._connection().execute("DELETE FROM events WHERE n = 1")
+    leaf = ca.issue()
+    ca.sequence()
+    ca.sequence()
+    assert ca.run(ca.archive.index_reach()) == IndexReach(3, 3)
+    found = ca.run(ca.archive.find_issued(ca.snapshot.issuer.id, leaf.certificate.serial_number))
+    assert found is not None
+    assert found.place == 3
+
+
+def test_events_that_are_gone_at_the_end_are_told_once_a_minute_and_new_ones_stand_behind_them(ca: LoggedCA) -> None:
     complaints: list[str] = []
     sequencer = Sequencer(complaints.append)
     ca.fill(5)
-    ca._connection().execute("DELETE FROM events WHERE n = 3")
+    ca.sequence()
+    ca._connection().execute("DELETE FROM events WHERE n > 3")
     for _ in range(50):
         ca.clock.advance(seconds=2)
         ca.run(sequencer.run(ca.snapshot, job_of(ca)))
-    assert complaints == ["audit log: event 3 is missing"] * 2
-    assert size_of(ca) == 0
+    assert complaints == ["audit log: 2 events are missing, 4 to 5: gone from the database"] * 2
+    ca.fill(1)
+    ca.clock.advance(seconds=2)
+    ca.run(sequencer.run(ca.snapshot, job_of(ca)))
+    assert size_of(ca) == 6
+    (finding,) = ca.verify().findings
+    assert (finding.wrong, finding.where) == (Wrong.EVENT_MISSING, "events 4 to 5")
+
+
+def test_an_event_that_was_moved_far_away_is_told_and_found(ca: LoggedCA) -> None:
+    complaints: list[str] = []
+    sequencer = Sequencer(complaints.append)
+    ca.fill(5)
+    ca._connection().execute("UPDATE events SET n = ? WHERE n = 5", (10**15,))
+    ca.fill(2)
+    for _ in range(5):
+        ca.clock.advance(seconds=2)
+        ca.run(sequencer.run(ca.snapshot, job_of(ca)))
+    assert complaints == [f"audit log: event {10**15} stands far away from all others: somebody moved it there"]
+    assert size_of(ca) == 6
+    assert [(finding.wrong, finding.place) for finding in ca.verify().findings] == [(Wrong.EVENT_MOVED, 10**15)]
+
+
+def test_no_event_has_the_leaf_of_a_gap() -> None:
+    for place in (1, 300, 2**62):
+        with pytest.raises(ValueError, match="JSON is malformed"):
+            parse_event(gap_data(place)[16:])
+        assert gap_data(place)[16:17] != encode_event(Event(1, "", "", ""))[:1]
 
 
 def test_a_tile_that_is_gone_stops_it(ca: LoggedCA) -> None:

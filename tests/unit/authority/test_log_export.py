@@ -8,14 +8,24 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
+from provisor.app.jobs import JobRunner
 from provisor.authority.log_export import export_lines, last_place, verify_export
 from provisor.authority.log_heads import Signers
-from provisor.authority.log_proof import InclusionProof, encode_proof, parse_proof, prove, verify_proof
+from provisor.authority.log_proof import (
+    ConsistencyProof,
+    InclusionProof,
+    encode_proof,
+    parse_proof,
+    prove,
+    prove_consistency,
+    verify_consistency_proof,
+    verify_proof,
+)
 from provisor.authority.log_report import LogReport, Wrong
 from provisor.authority.log_verify import Auditor
 from provisor.core.tree_head import SignedHead
 from provisor.core.x509.certificate import parse_certificate
-from provisor.errors import Malformed, NotFound
+from provisor.errors import Malformed, NotFound, Unavailable
 from support.log_world import LoggedCA, make_log
 
 Lines = list[bytes]
@@ -101,6 +111,22 @@ class TestExport:
         assert wrongs(check(foreign, roots=ca.pki.roots)) == [Wrong.ISSUER_UNKNOWN]
         assert Wrong.EXPORT_BROKEN in wrongs(check(export(ca), foreign))
 
+    def test_a_gap_is_exported_as_one_and_found(self) -> None:
+        with LoggedCA() as holed:
+            holed.runner = JobRunner(lambda: holed.snapshot, lambda _: None)
+            holed.fill(9)
+            holed._connection().execute("DELETE FROM events WHERE n = 4")
+            holed.sequence()
+            lines = export(holed)
+            assert b'{"line":"gap","n":4}\n' in lines
+            report = check(lines, kept=(holed.newest(),))
+            assert [(each.wrong, each.place) for each in report.findings] == [(Wrong.LOG_GAP, 4)]
+            closed = [line for line in lines if b'"line":"gap"' not in line]
+            assert wrongs(check(closed)) == [Wrong.EVENT_MISSING]
+            holed._connection().execute("DELETE FROM events WHERE n = 5")
+            with pytest.raises(Unavailable, match="event 5 is missing"):
+                export(holed)
+
 
 def edit(lines: Lines, which: bytes, old: bytes, new: bytes) -> Lines:
     changed = [line.replace(old, new) if which in line else line for line in lines]
@@ -127,7 +153,9 @@ def cut(lines: Lines, size: int) -> Lines:
 class TestProof:
     @pytest.fixture
     def proof(self, ca: LoggedCA) -> InclusionProof:
-        return parse_proof(encode_proof(ca.run(prove(ca.archive, 1))))
+        parsed = parse_proof(encode_proof(ca.run(prove(ca.archive, 1))))
+        assert isinstance(parsed, InclusionProof)
+        return parsed
 
     @pytest.fixture
     def der(self, ca: LoggedCA) -> bytes:
@@ -174,3 +202,71 @@ class TestProof:
     def test_what_is_none_is_not_read(self, data: bytes) -> None:
         with pytest.raises(Malformed):
             parse_proof(data)
+
+
+class TestConsistency:
+    @pytest.fixture
+    def older(self, ca: LoggedCA) -> SignedHead:
+        record = ca.run(ca.archive.heads(0, 1))[0]
+        return SignedHead(record.text, record.signature)
+
+    @pytest.fixture
+    def proof(self, ca: LoggedCA, older: SignedHead) -> ConsistencyProof:
+        parsed = parse_proof(encode_proof(ca.run(prove_consistency(ca.archive, older))))
+        assert isinstance(parsed, ConsistencyProof)
+        return parsed
+
+    def signers(self, ca: LoggedCA, proof: ConsistencyProof) -> Signers:
+        anchors = [parse_certificate(each) for each in ca.pki.roots]
+        return Signers([proof.older.issuer, proof.newer.issuer], anchors)
+
+    def test_it_holds_from_a_head_to_the_newest(self, ca: LoggedCA, older: SignedHead, proof: ConsistencyProof) -> None:
+        signers = self.signers(ca, proof)
+        report = verify_consistency_proof(proof, signers, kept=(older, ca.newest()))
+        assert (report.findings, report.size, report.heads) == ([], 544, 2)
+        assert report.newest_head == ca.newest().text
+
+    def test_from_a_head_to_itself(self, ca: LoggedCA, older: SignedHead) -> None:
+        proof = ca.run(prove_consistency(ca.archive, older, older))
+        assert proof.hashes == ()
+        assert verify_consistency_proof(proof, self.signers(ca, proof), kept=(older,)).passed
+
+    def test_what_was_changed_does_not_hold(self, ca: LoggedCA, proof: ConsistencyProof) -> None:
+        for bad in (
+            replace(proof, hashes=proof.hashes[1:]),
+            replace(proof, hashes=(*proof.hashes, bytes(32))),
+            replace(proof, hashes=(bytes(32), *proof.hashes[1:])),
+            replace(proof, hashes=(b"", *proof.hashes[1:])),
+            replace(proof, older=proof.newer, newer=proof.older),
+            replace(proof, newer=proof.older),
+        ):
+            assert wrongs(verify_consistency_proof(bad, self.signers(ca, proof))) == [Wrong.PROOF_WRONG]
+        forged = replace(proof.newer, head=proof.newer.head.replace(b"\n544\n", b"\n545\n"))
+        bad = replace(proof, newer=forged)
+        assert wrongs(verify_consistency_proof(bad, self.signers(ca, proof))) == [Wrong.HEAD_ALTERED]
+
+    def test_a_head_that_is_not_in_it_is_no_part_of_what_it_proves(self, ca: LoggedCA, older: SignedHead) -> None:
+        proof = ca.run(prove_consistency(ca.archive, older, older))
+        report = verify_consistency_proof(proof, self.signers(ca, proof), kept=(ca.newest(),))
+        assert wrongs(report) == [Wrong.PROOF_WRONG]
+
+    def test_nobody_trusted_signed_it(self, ca: LoggedCA, proof: ConsistencyProof) -> None:
+        with LoggedCA() as other:
+            report = verify_consistency_proof(proof, self.signers(other, proof))
+        assert wrongs(report) == [Wrong.ISSUER_UNKNOWN] * 2
+
+    def test_backwards_or_beyond_the_log_nothing_is_proven(self, ca: LoggedCA, older: SignedHead) -> None:
+        with pytest.raises(NotFound, match="no proof leads from 544 to 271 events"):
+            ca.run(prove_consistency(ca.archive, ca.newest(), older))
+        with LoggedCA() as young:
+            young.fill(3)
+            young.sequence()
+            with pytest.raises(NotFound, match="no proof leads from 271 to 3 events in a log of 3"):
+                young.run(prove_consistency(young.archive, older))
+
+    def test_a_log_that_was_rewritten_makes_no_proof(self, ca: LoggedCA, older: SignedHead) -> None:
+        log = ca.copy()
+        log.execute("UPDATE events SET body = ? WHERE n = 5", b'{"v":1,"at":"","operation":"x","outcome":"refused"}')
+        log.rebuild()
+        with pytest.raises(NotFound, match="does not go on from the head of 271 events to that of 544: verify it"):
+            ca.run(prove_consistency(log.archive, older, ca.newest()))

@@ -6,7 +6,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from provisor.app.jobs import JobRunner
+from provisor.authority.log import gap_data
 from provisor.authority.log_report import Wrong
+from provisor.authority.log_verify import Auditor, verify_log
 from provisor.core import merkle
 from provisor.core.tree_head import SignedHead, TreeHead, encode_head, parse_head
 from provisor.storage.encoding import encode_serial
@@ -336,3 +339,93 @@ def test_a_kept_head_that_was_touched_is_no_witness(ca: LoggedCA, log: LogCopy) 
 def test_without_signatures_a_broken_one_is_not_looked_at(log: LogCopy) -> None:
     alter_certificate_signature(log)
     assert log.verify(signatures=False).passed
+
+
+# -- gaps -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def holed() -> Iterator[LoggedCA]:
+    """Somebody took an event away before the log got there; the log went on."""
+    with LoggedCA() as ca:
+        ca.runner = JobRunner(lambda: ca.snapshot, lambda _: None)
+        ca.fill(300)
+        ca.issue()
+        ca.fill(1)
+        ca._connection().execute("CREATE TABLE taken AS SELECT * FROM events WHERE n IN (40, 301)")
+        ca._connection().execute("DELETE FROM events WHERE n IN (40, 301)")
+        ca.fill(29)
+        ca.sequence()
+        yield ca
+
+
+def test_a_gap_is_a_finding_and_so_is_what_its_event_did(holed: LoggedCA) -> None:
+    assert [(each.wrong, each.place) for each in holed.verify(holed.newest()).findings] == [
+        (Wrong.LOG_GAP, 40),
+        (Wrong.LOG_GAP, 301),
+        (Wrong.CERTIFICATE_WITHOUT_EVENT, None),
+    ]
+
+
+def test_to_put_the_event_back_does_not_undo_it(holed: LoggedCA) -> None:
+    holed._connection().execute("INSERT INTO events SELECT * FROM taken")
+    report = holed.verify()
+    assert [(each.wrong, each.place) for each in report.findings] == [
+        (Wrong.EVENT_INSERTED, 40),
+        (Wrong.EVENT_INSERTED, 301),
+    ]
+    assert "the tree has a gap here" in report.findings[0].text
+
+
+def test_nor_to_say_that_it_was_forgotten_by_age(holed: LoggedCA) -> None:
+    holed._connection().execute("INSERT INTO meta VALUES ('events_dropped', '330')")
+    assert (Wrong.LOG_GAP, 40) in {(each.wrong, each.place) for each in holed.verify().findings}
+
+
+def test_an_event_of_the_tree_that_is_gone_is_no_gap_for_whoever_writes_its_leaf(ca: LoggedCA, log: LogCopy) -> None:
+    """The heads are over the event."""
+    log.execute("DELETE FROM events WHERE n = 300")
+    hashes = log.scalar("SELECT hashes FROM log_tiles WHERE level = 0 AND tile = 1")
+    forged = hashes[: 43 * 32] + merkle.hash_leaf(gap_data(300)) + hashes[44 * 32 :]
+    log.execute("UPDATE log_tiles SET hashes = ? WHERE level = 0 AND tile = 1", forged)
+    found = {finding.wrong for finding in log.verify().findings}
+    assert found == {Wrong.LOG_GAP, Wrong.TILE_ALTERED, Wrong.LOG_FORKED}
+
+
+# -- events that are forgotten by age ---------------------------------------------------------------
+
+
+def forget(log: LogCopy, upto: int) -> None:
+    log.execute("DELETE FROM events WHERE n <= ? AND serial IS NULL", upto)
+    log.execute("INSERT INTO meta VALUES ('events_dropped', ?)", str(upto))
+
+
+def test_a_revocation_of_a_time_that_is_forgotten_is_a_note(log: LogCopy) -> None:
+    forget(log, 300)
+    report = log.verify()
+    assert report.findings == []
+    assert "1 revocations are of a time whose events are forgotten by age: they were compared with nothing" in (
+        report.notes
+    )
+
+
+def test_a_later_one_without_an_event_is_a_finding(ca: LoggedCA, log: LogCopy) -> None:
+    """However much was forgotten before it."""
+    forget(log, 300)
+    insert_revocation(log)
+    log.execute("UPDATE revocations SET revoked_at = revoked_at + 700 WHERE serial = ?", encode_serial(4711))
+    assert [finding.wrong for finding in log.verify().findings] == [Wrong.REVOCATION_WITHOUT_EVENT]
+
+
+def test_so_it_is_when_everything_is_said_to_be_forgotten(log: LogCopy) -> None:
+    """The time of the head over it tells how long ago that was."""
+    forget(log, 544)
+    insert_revocation(log)
+    log.execute("UPDATE revocations SET revoked_at = revoked_at + 700 WHERE serial = ?", encode_serial(4711))
+    assert [finding.wrong for finding in log.verify().findings] == [Wrong.REVOCATION_WITHOUT_EVENT]
+
+
+def test_progress_is_told(ca: LoggedCA) -> None:
+    told: list[tuple[int, int]] = []
+    ca.run(verify_log(ca.archive, Auditor(ca.clock.seconds, progress=lambda *of: told.append(of))))
+    assert told == [(0, 544)]

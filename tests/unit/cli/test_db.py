@@ -6,12 +6,14 @@ import contextlib
 import json
 import sqlite3
 import stat
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from bench import rows
+from provisor.cli.database import shown_progress
 from provisor.storage.locate import WriterLock
 from support.command_line import Desk
 
@@ -138,3 +140,39 @@ def test_what_is_not_ours_is_refused(desk: Desk, words: str) -> None:
     ended = desk.run(f"db {words} --db {'new.db' if words.startswith('restore') else 'foreign.db'}")
     assert ended.status == 2
     assert "not a database of Provisor" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "label"),
+    [
+        ("db backup --db ca.db --fast copy.db", "Copying"),
+        ("db check --db ca.db --no-signatures", "Checking"),
+        ("db restore --db ca.db --no-signatures --check-only ca.db", "Checking"),
+        ("db restore --db new.db --no-signatures ca.db", "Restoring"),
+        ("ca audit verify --db ca.db --fast", "Verifying"),
+    ],
+)
+def test_on_a_terminal_long_work_shows_how_far_it_is(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, words: str, label: str
+) -> None:
+    assert "\r" not in desk.run(words).stderr
+    for made in ("copy.db", "new.db"):
+        (desk.cwd / made).unlink(missing_ok=True)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    shown = desk.run(words).stderr
+    assert f"\r{label} [" in shown
+    assert shown.endswith("\r\033[K"), "the line is gone at the end"
+    for made in ("copy.db", "new.db"):
+        (desk.cwd / made).unlink(missing_ok=True)
+    if "--fast" not in words or "backup" in words:
+        assert desk.run(f"{words} --json").stderr == ""
+
+
+def test_where_nobody_knows_the_total_it_shows_how_much_there_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with shown_progress("Dumping") as progress:
+        assert progress is not None
+        progress(1_234_567, 0)
+    assert capsys.readouterr().err == "\r\033[KDumping 1.2 MB\r\033[K"

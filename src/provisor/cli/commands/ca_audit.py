@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -15,10 +14,10 @@ import msgspec
 from provisor.authority.audit import Event, parse_event
 from provisor.authority.log_export import export_lines, last_place
 from provisor.authority.log_list import EventSearch, search_events
-from provisor.authority.log_proof import encode_proof, prove
+from provisor.authority.log_proof import encode_proof, prove, prove_consistency
 from provisor.cli import exits, files, output
 from provisor.cli.admin import ADMIN_SOCKET, find_paths, open_admin
-from provisor.cli.audit import SOURCE, open_archive, read_head, run
+from provisor.cli.audit import SOURCE, Reading, read_head, reading
 from provisor.cli.commands.common import FORCE
 from provisor.cli.exits import CommandError
 from provisor.cli.grammar import Call, Flag, FlagKind, command, switch
@@ -72,9 +71,14 @@ def list_events(call: Call) -> None:
     if limit < 0:
         raise exits.invalid_value(call.text("limit"), "limit", "a number from 0")
     if call.switch("offline") or call.text("db"):
-        pages = _read_pages(open_archive(call), conditions, call.text("cursor"), limit)
-    else:
-        pages = open_admin(call, find_paths(call)).audit_events(conditions, cursor=call.text("cursor"), limit=limit)
+        with reading(call) as store:
+            _show_pages(call, _read_pages(store, conditions, call.text("cursor"), limit))
+        return
+    admin = open_admin(call, find_paths(call))
+    _show_pages(call, admin.audit_events(conditions, cursor=call.text("cursor"), limit=limit))
+
+
+def _show_pages(call: Call, pages: Iterable[EventPage]) -> None:
     cursor = ""
     for number, page in enumerate(pages):
         cursor = page.cursor
@@ -101,7 +105,7 @@ def _conditions(call: Call) -> dict[str, str]:
     return asked
 
 
-def _read_pages(archive: Archive, conditions: dict[str, str], cursor: str, limit: int) -> Iterator[EventPage]:
+def _read_pages(store: Reading, conditions: dict[str, str], cursor: str, limit: int) -> Iterator[EventPage]:
     """As the server would answer."""
     search = EventSearch(
         since=int(conditions["since"]) if "since" in conditions else None,
@@ -111,15 +115,15 @@ def _read_pages(archive: Archive, conditions: dict[str, str], cursor: str, limit
     if cursor and not cursor.isdecimal():
         raise exits.invalid_value(cursor, "cursor")
     before, left = int(cursor) if cursor else None, limit
-    with asyncio.Runner() as runner:
-        size = runner.run(archive.log_size())
-        while True:
-            found = runner.run(search_events(archive, search, before, min(left, _PAGE) if limit else _PAGE))
-            before, left = found.before, left - len(found.events)
-            items = tuple(event_item(event, size) for event in found.events)
-            yield EventPage(items, "" if before is None else str(before))
-            if before is None or (limit and left <= 0):
-                return
+    size = store.run(store.archive.log_size())
+    while True:
+        wanted = min(left, _PAGE) if limit else _PAGE
+        found = store.run(search_events(store.archive, search, before, wanted))
+        before, left = found.before, left - len(found.events)
+        items = tuple(event_item(event, size) for event in found.events)
+        yield EventPage(items, "" if before is None else str(before))
+        if before is None or (limit and left <= 0):
+            return
 
 
 def _as_table(items: Iterable[EventItem], *, heading: bool) -> str:
@@ -171,17 +175,20 @@ def export(call: Call) -> None:
     Events with their places, signed heads and what else it takes to verify them without the database, as lines of
     JSON: to stdout (-), or to a new file in a folder, going on where the last file there ended.
     """
-    target = call.arguments[0]
-    archive = open_archive(call)
+    with reading(call) as store:
+        _export(call, store, call.arguments[0])
+
+
+def _export(call: Call, store: Reading, target: str) -> None:
     first = call.number("from") or (1 if target == "-" else _next_place(Path(target)))
     if first < 1:
         raise exits.invalid_value(call.text("from"), "from", "a number from 1")
-    newest = run(archive.newest_head())
+    newest = store.run(store.archive.newest_head())
     size = 0 if newest is None else newest.size
     if first > size + 1:
         raise CommandError(f"the log has {size} events under a signed head: none from {first}")
     if target == "-":
-        for line in _drive(export_lines(archive, first)):
+        for line in store.drive(export_lines(store.archive, first)):
             output.data_bytes(line)
         return
     if first > size:
@@ -189,7 +196,7 @@ def export(call: Call) -> None:
         return
     path = Path(target) / f"events-{first:012}.jsonl"
     files.make_folder(target)
-    files.write_parts(path, _drive(export_lines(archive, first)))
+    files.write_parts(path, store.drive(export_lines(store.archive, first)))
     output.done("Audit log", str(path))
 
 
@@ -204,37 +211,51 @@ def _next_place(folder: Path) -> int:
     return place + 1
 
 
-def _drive(lines: AsyncIterator[bytes]) -> Iterator[bytes]:
-    """The lines, asked for one at a time."""
-
-    async def following() -> bytes | None:
-        return await anext(lines, None)
-
-    with asyncio.Runner() as runner:
-        while (line := runner.run(following())) is not None:
-            yield line
-
-
 @command(
     "ca audit proof",
-    usage="<serial|fingerprint>",
+    usage="<serial|fingerprint>|--from=<head>",
     flags=(
         Flag(names=("head",), help="prove it under this head, not the newest", metavar="file"),
+        Flag(
+            names=("from",),
+            help="prove that the log goes on from this head, which somebody kept",
+            metavar="file",
+            ignores_environment=True,
+        ),
+        Flag(names=("to",), help="as far as this head, not the newest", metavar="file", ignores_environment=True),
         *SOURCE,
     ),
-    least=1,
     most=1,
     reads_defaults=False,
     own=True,
 )
 def proof(call: Call) -> None:
-    """prove that a certificate is in the audit log
+    """prove that a certificate is in the audit log, or that the log goes on from a head
 
     Prints JSON that `ca audit verify --proof` checks without the log.
     """
-    archive = open_archive(call)
+    if call.text("from"):
+        _prove_consistency(call)
+        return
+    if not call.arguments:
+        raise CommandError("give the serial or fingerprint of a certificate, or --from a head")
+    if call.text("to"):
+        raise CommandError("flag '--to' requires the '--from' flag")
     kept = read_head(call.text("head")) if call.text("head") else None
-    output.data(encode_proof(run(prove(archive, run(_find_place(archive, call.arguments[0])), kept))).decode())
+    with reading(call) as store:
+        place = store.run(_find_place(store.archive, call.arguments[0]))
+        output.data(encode_proof(store.run(prove(store.archive, place, kept))).decode())
+
+
+def _prove_consistency(call: Call) -> None:
+    if call.arguments:
+        raise CommandError("flag '--from' is incompatible with '<serial|fingerprint>'")
+    if call.text("head"):
+        raise exits.incompatible_flags("from", "head")
+    older = read_head(call.text("from"))
+    newer = read_head(call.text("to")) if call.text("to") else None
+    with reading(call) as store:
+        output.data(encode_proof(store.run(prove_consistency(store.archive, older, newer))).decode())
 
 
 async def _find_place(archive: Archive, reference: str) -> int:
@@ -264,7 +285,8 @@ def head(call: Call) -> None:
 
     Who keeps it can tell later whether anything before it was changed: `ca audit verify --head`.
     """
-    record = run(open_archive(call).newest_head())
+    with reading(call) as store:
+        record = store.run(store.archive.newest_head())
     if record is None:
         raise CommandError("the audit log has no signed head yet")
     file = encode_file(SignedHead(record.text, record.signature))

@@ -7,15 +7,17 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import msgspec
+from msgspec.structs import replace
 
 from provisor.authority.log_export import verify_export
 from provisor.authority.log_heads import Signers
-from provisor.authority.log_proof import parse_proof, verify_proof
+from provisor.authority.log_proof import ConsistencyProof, parse_proof, verify_consistency_proof, verify_proof
 from provisor.authority.log_report import LogReport
 from provisor.authority.log_verify import Auditor, verify_log
-from provisor.cli import exits, files, output
-from provisor.cli.audit import SOURCE, open_archive, read_certificates, read_head, run
+from provisor.cli import files, output
+from provisor.cli.audit import SOURCE, read_certificates, read_head, reading
 from provisor.cli.commands.ca_audit import exported_files
+from provisor.cli.database import shown_progress
 from provisor.cli.exits import CommandError
 from provisor.cli.files import system_text
 from provisor.cli.grammar import Call, Flag, command, switch
@@ -33,9 +35,10 @@ def _file(name: str, help: str, *, many: bool = False) -> Flag:
     flags=(
         _file("head", "a signed head that somebody kept; may be repeated", many=True),
         _file("root", "believe only issuers among these certificates, or signed by them", many=True),
-        _file("proof", "verify this inclusion proof"),
+        _file("proof", "verify this proof of `ca audit proof`"),
         _file("cert", "the certificate that the proof is of"),
         switch("fast", help="do not verify the signature of every certificate"),
+        switch("accept-restores", help="that the log went on from a backup, as it says itself, is no fault"),
         switch("json", help="the report as JSON"),
         *SOURCE,
     ),
@@ -51,7 +54,7 @@ def verify(call: Call) -> None:
     folder, - for stdin). The status is 0 when nothing is wrong, and 1 otherwise.
     """
     if call.text("proof") and call.arguments:
-        raise exits.incompatible_flags("proof", "<export>")
+        raise CommandError("flag '--proof' is incompatible with '<export>'")
     report = _verify(call)
     output.data(_as_json(report) if call.switch("json") else _as_text(report))
     if not report.passed:
@@ -67,13 +70,15 @@ def _verify(call: Call) -> LogReport:
         kept=tuple(map(read_head, call.texts("head"))),
         anchors=tuple(each for path in call.texts("root") for each in read_certificates(path)),
         signatures=not call.switch("fast"),
+        accept_restores=call.switch("accept-restores"),
     )
     if call.arguments:
         names = exported_files(call.arguments[0])
         if not names:
             raise CommandError(f"{call.arguments[0]} holds no file of an export")
         return verify_export([(name, _lines(name)) for name in names], auditor)
-    return run(verify_log(open_archive(call), auditor))
+    with reading(call) as store, shown_progress("Verifying", hidden=call.switch("json")) as progress:
+        return store.run(verify_log(store.archive, replace(auditor, progress=progress)))
 
 
 def _verify_proof(call: Call) -> LogReport:
@@ -83,6 +88,11 @@ def _verify_proof(call: Call) -> LogReport:
         raise CommandError(f"{call.text('proof')}: {error.detail}") from error
     anchors = [each for path in call.texts("root") for each in read_certificates(path)]
     kept = [read_head(path) for path in call.texts("head")]
+    if isinstance(proof, ConsistencyProof):
+        if call.text("cert"):
+            raise CommandError("the proof is about two heads, not about a certificate")
+        signers = Signers([proof.older.issuer, proof.newer.issuer], anchors)
+        return verify_consistency_proof(proof, signers, kept=kept)
     if len(kept) > 1:
         raise CommandError("a proof is verified under one head")
     certificates = read_certificates(call.text("cert")) if call.text("cert") else ()

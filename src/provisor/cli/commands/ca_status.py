@@ -39,6 +39,8 @@ def _lines(body: StatusBody) -> Iterator[str]:
     yield f"  revocations      {_counted(store.revocations, store.counted_to)}"
     yield f"  spent tokens     {_counted(store.tokens, store.counted_to)}"
     yield f"Audit log: {log.events} events, {log.sequencer_lag} of them not in its tree yet"
+    if log.gaps:
+        yield f"  ALARM            {log.gaps} events were taken away before the log had them: ca audit verify"
     if log.head_age_seconds is not None:
         yield f"  newest head      {log.head_size} events, {_span(log.head_age_seconds)} old"
     yield f"Inventory: {log.indexed} events indexed, {log.index_lag} behind"

@@ -45,7 +45,7 @@ def backup(call: Call) -> None:
     if isinstance(place, Target):
         _dump(call, place, target, int(now.timestamp()))
         return
-    with shown_progress("Copying") as progress:
+    with shown_progress("Copying", hidden=call.switch("json")) as progress:
         copied = back_up(
             existing_file(place), target, now=int(now.timestamp()), progress=progress, verify=not call.switch("fast")
         )
@@ -81,7 +81,8 @@ def _print(call: Call, copied: Copied) -> None:
 
 
 def _dump(call: Call, database: Target, target: Path, now: int) -> None:
-    dumped = dump(database, target, now=now)
+    with shown_progress("Dumping", hidden=call.switch("json")) as progress:
+        dumped = dump(database, target, now=now, progress=progress)
     if call.switch("json"):
         output.data(msgspec.json.encode(dumped).decode())
         return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +10,7 @@ import msgspec
 
 from provisor.app.db_check import Checked, Depth, check_database
 from provisor.cli import output
-from provisor.cli.audit import SOURCE, open_archive
+from provisor.cli.audit import SOURCE, reading
 from provisor.cli.database import as_table, counted, find_database, shown_progress
 from provisor.cli.exits import CommandError
 from provisor.cli.grammar import Call, Flag, FlagKind, command, switch
@@ -50,11 +49,10 @@ def check(call: Call) -> None:
     the audit log with what its events say. The status is 0 when nothing is wrong, and 1 otherwise.
     """
     place = find_database(call)
-    archive = open_archive(call)
     now = int(datetime.now(UTC).timestamp())
-    with shown_progress("Checking") as progress:
-        path = place if isinstance(place, Path) else None
-        checked = asyncio.run(check_database(archive, path, now=now, depth=depth_of(call), progress=progress))
+    path = place if isinstance(place, Path) else None
+    with reading(call) as store, shown_progress("Checking", hidden=call.switch("json")) as progress:
+        checked = store.run(check_database(store.archive, path, now=now, depth=depth_of(call), progress=progress))
     output.data(msgspec.json.encode(checked).decode() if call.switch("json") else as_text(checked))
     if not checked.passed:
         count = len(checked.faults)

@@ -53,7 +53,7 @@ def copy(call: Call) -> None:
     source = existing_file(place)
     lock = WriterLock(source)
     try:
-        made = _to_server(call, source, to) if to.startswith(_SERVER) else _to_file(source, Path(to))
+        made = _to_server(call, source, to) if to.startswith(_SERVER) else _to_file(call, source, Path(to))
     finally:
         lock.release()
     if call.switch("json"):
@@ -63,10 +63,10 @@ def copy(call: Call) -> None:
     output.data(as_table([("to", made.target), *counted(made.rows), *digest]))
 
 
-def _to_file(source: Path, target: Path) -> _Made:
+def _to_file(call: Call, source: Path, target: Path) -> _Made:
     if target.exists():
         raise CommandError(f"{target} is there already")
-    with shown_progress("Copying") as progress:
+    with shown_progress("Copying", hidden=call.switch("json")) as progress:
         copied = back_up(source, target, now=int(datetime.now(UTC).timestamp()), progress=progress)
     return _Made(copied.path, copied.rows)
 
@@ -75,6 +75,6 @@ def _to_server(call: Call, source: Path, url: str) -> _Made:
     from provisor.storage.postgresql.copy import copy_to_server
 
     target = parse_target(url, call.text("database"), password_file=call.text("database-password-file"))
-    with shown_progress("Copying") as progress:
+    with shown_progress("Copying", hidden=call.switch("json")) as progress:
         moved = asyncio.run(copy_to_server(source, target, progress=progress))
     return _Made(moved.target, moved.rows, moved.digest)

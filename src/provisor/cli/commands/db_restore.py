@@ -58,10 +58,10 @@ def restore(call: Call) -> None:
         tellers=tuple(map(Path, call.texts("issued-after"))),
     )
     backup, now = Path(call.arguments[0]), datetime.now(UTC)
-    if isinstance(place, Target):
-        restored = restore_server(backup, place, wish, now=now)
-    else:
-        with shown_progress("Restoring") as progress:
+    with shown_progress("Checking" if wish.check_only else "Restoring", hidden=call.switch("json")) as progress:
+        if isinstance(place, Target):
+            restored = restore_server(backup, place, wish, now=now, progress=progress)
+        else:
             restored = restore_file(backup, place, wish, now=now, progress=progress)
     if call.switch("json"):
         output.data(msgspec.json.encode(restored).decode())

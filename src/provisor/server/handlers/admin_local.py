@@ -280,7 +280,7 @@ def _dropped(record: ExpiredRecord) -> admin.DroppedBody:
 
 async def _log(archive: Archive, now: int) -> admin.LogBody:
     reach, sequenced, head = await archive.index_reach(), await archive.log_size(), await archive.newest_head()
-    end = max(reach.end, await archive.log_end())
+    end = max(reach.end, await archive.log_end()) + await archive.count_waiting()
     return admin.LogBody(
         events=end,
         sequenced=sequenced,
@@ -289,6 +289,7 @@ async def _log(archive: Archive, now: int) -> admin.LogBody:
         index_lag=reach.end - reach.indexed,
         head_size=0 if head is None else head.size,
         head_age_seconds=None if head is None else max(0, now - head.at),
+        gaps=await archive.log_gaps(),
     )
 
 

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from typing import Any, Final, Self, final
 
 from provisor.core.terms import lineage_term
-from provisor.errors import Unavailable
 from provisor.ports import (
     CertificateRecord,
     EntryID,
@@ -22,19 +21,20 @@ from provisor.ports import (
     Leftovers,
     LogEvent,
     LogTile,
+    Placeless,
     RevocationDetail,
     RevocationTrace,
     StoreFacts,
     TermPlace,
     Unindexed,
 )
+from provisor.storage.archive_log import FORKS, GAPS
 from provisor.storage.encoding import decode_serial, encode_serial
-from provisor.storage.postgresql import partitions
 from provisor.storage.postgresql.connect import Connection
 from provisor.storage.postgresql.dsn import Target
 from provisor.storage.postgresql.partitions import EVENTS_DROPPED
 from provisor.storage.postgresql.reader import Reader
-from provisor.storage.postgresql.steps import first_id
+from provisor.storage.postgresql.retention import first_id, has_old_events
 
 COUNTED_TO: Final = 100_000
 _LAST_PLACE: Final = 2**63 - 1
@@ -75,14 +75,35 @@ _EVENT: Final = (
 )
 _FORWARD: Final = _EVENT.format(der="NULL::bytea", fingerprint="NULL::bytea", joins="", bound=">=", order="")
 _BACKWARD: Final = _EVENT.format(der="NULL::bytea", fingerprint="NULL::bytea", joins="", bound="<", order="DESC")
-_EVIDENCE: Final = _EVENT.format(
-    der="c.der",
-    fingerprint="x.fingerprint",
-    joins="LEFT JOIN provisor.certificates c ON c.issuer_n = e.issuer_n AND c.serial = e.serial"
-    " LEFT JOIN provisor.expired_certificates x ON x.issuer_n = e.issuer_n AND x.serial = e.serial",
-    bound=">=",
-    order="",
+_EVIDENCE_JOINS: Final = (
+    "LEFT JOIN provisor.certificates c ON c.issuer_n = e.issuer_n AND c.serial = e.serial"
+    " LEFT JOIN provisor.expired_certificates x ON x.issuer_n = e.issuer_n AND x.serial = e.serial"
 )
+_EVIDENCE: Final = _EVENT.format(der="c.der", fingerprint="x.fingerprint", joins=_EVIDENCE_JOINS, bound=">=", order="")
+
+# Places end with the tree: it grows in the same transaction. What stands behind it, somebody else has written.
+_SIZE: Final = (
+    "coalesce((SELECT tile * 256 + length(hashes) / 32 FROM provisor.log_tiles WHERE level = 0"
+    " ORDER BY tile DESC LIMIT 1), 0)"
+)
+_END: Final = f"coalesce((SELECT max(n) FROM provisor.log_entries WHERE n <= {_SIZE}), 0)"
+
+# What has a place does not wait for one, whoever wrote that it does.
+_PLACED: Final = f"EXISTS (SELECT FROM provisor.log_entries l WHERE l.id = u.id AND l.n <= {_SIZE})"
+_WAITS: Final = f"NOT {_PLACED}"
+_UNSEQUENCED: Final = f"""
+SELECT u.id, e.body FROM provisor.unsequenced u LEFT JOIN provisor.events e ON e.id = u.id
+    WHERE {_WAITS} ORDER BY u.id LIMIT $1
+"""
+_WAITING: Final = f"""
+SELECT 0, u.id, coalesce(e.body, ''), i.id, e.serial, c.der, x.fingerprint FROM provisor.unsequenced u
+    LEFT JOIN provisor.events e ON e.id = u.id LEFT JOIN provisor.issuers i ON i.n = e.issuer_n {_EVIDENCE_JOINS}
+    WHERE u.id > $1 AND {_WAITS} ORDER BY u.id LIMIT $2
+"""
+_PLACELESS: Final = f"""
+SELECT u.id, {_PLACED} OR EXISTS (SELECT FROM provisor.unsequenced w WHERE w.id = u.id)
+    FROM (SELECT id FROM provisor.events WHERE id > $1 ORDER BY id LIMIT $2) u
+"""
 
 # Serials and the ids of entries both begin with the millisecond of the request: octets 2 to 7 of a serial's key are
 # octets 1 to 6 of the id. So an event is found by the index on ids.
@@ -90,10 +111,7 @@ _NEAR: Final = (
     "e.id >= substr({serial}, 2, 6) AND e.id <= substr({serial}, 2, 6) || '\\xffffffffffffffffffff'::bytea"
     " AND e.issuer_n = {issuer} AND e.serial = {serial}"
 )
-_LOG_SIZE: Final = """
-SELECT coalesce((SELECT tile * 256 + length(hashes) / 32 FROM provisor.log_tiles WHERE level = 0
-    ORDER BY tile DESC LIMIT 1), 0)
-"""
+_META: Final = "SELECT value FROM provisor.meta WHERE key = $1"
 _TRACE: Final = (
     "SELECT i.id, r.serial, r.reason_code, r.revoked_at, r.expires FROM provisor.revocations r"
     " JOIN provisor.issuers i ON i.n = r.issuer_n"
@@ -109,9 +127,9 @@ class PostgreSQLArchive:
         self._place = place
 
     @classmethod
-    def open(cls, target: Target) -> Self:
-        """On a connection of its own, opened at the first question."""
-        return cls(Reader(target, name="provisor jobs"), target.shown)
+    def open(cls, target: Target, *, name: str = "provisor jobs") -> Self:
+        """On a connection of its own, opened at the first question; `name` is what the server calls it by."""
+        return cls(Reader(target, name=name), target.shown)
 
     def close(self) -> None:
         """Let go of the connection; another question opens it again."""
@@ -120,13 +138,13 @@ class PostgreSQLArchive:
     # -- the inventory --------------------------------------------------------------------------
 
     async def index_reach(self) -> IndexReach:
-        query = f"SELECT {_INDEXED}, coalesce(max(n), 0) FROM provisor.log_entries"
-        ((indexed, end),) = await self._reader.fetch(query)
+        ((indexed, end),) = await self._reader.fetch(f"SELECT {_INDEXED}, {_END}")
         return IndexReach(indexed, end)
 
     async def unindexed(self, after: int, limit: int) -> Unindexed:
         query = (
-            "SELECT coalesce(max(n), $1) FROM (SELECT n FROM provisor.log_entries WHERE n > $1 ORDER BY n LIMIT $2) s"
+            "SELECT coalesce(max(n), $1) FROM"
+            f" (SELECT n FROM provisor.log_entries WHERE n > $1 AND n <= {_SIZE} ORDER BY n LIMIT $2) s"
         )
         upto = await self._reader.fetchval(query, after, limit)
         return Unindexed(upto, tuple(await self._rows(_LOGGED, after, upto)))
@@ -233,10 +251,9 @@ class PostgreSQLArchive:
             old_tokens = "SELECT EXISTS (SELECT FROM provisor.tokens_other WHERE expires < $1)"
             old_receipts = "SELECT EXISTS (SELECT FROM provisor.receipts WHERE id < $1)"
             return Leftovers(
-                tokens=bool(await partitions.days_over(connection, tokens))
-                or await connection.fetchval(old_tokens, tokens),
+                tokens=await connection.fetchval(old_tokens, tokens),
                 receipts=await connection.fetchval(old_receipts, first_id(receipts)),
-                events=events is not None and bool(await partitions.months_over(connection, events)),
+                events=events is not None and await has_old_events(connection, events),
             )
 
         return await self._reader.ask(look)
@@ -251,26 +268,33 @@ class PostgreSQLArchive:
         return [IssuerRecord(*row) for row in await self._reader.fetch(query)]
 
     async def log_size(self) -> int:
-        return int(await self._reader.fetchval(_LOG_SIZE))
+        return int(await self._reader.fetchval(f"SELECT {_SIZE}"))
 
     async def log_end(self) -> int:
-        """Beyond the size by what has no place yet: that will have one in the next second."""
-        query = f"SELECT ({_LOG_SIZE}) + (SELECT count(*) FROM provisor.unsequenced)"
-        return int(await self._reader.fetchval(query))
+        return int(await self._reader.fetchval(f"SELECT {_END}"))
+
+    async def log_forks(self) -> str:
+        return str(await self._reader.fetchval(_META, FORKS) or "")
+
+    async def log_gaps(self) -> int:
+        return int(await self._reader.fetchval(_META, GAPS) or 0)
 
     async def events_dropped(self) -> int:
-        query = f"SELECT value::bigint FROM provisor.meta WHERE key = '{EVENTS_DROPPED}'"
-        return int(await self._reader.fetchval(query) or 0)
+        return int(await self._reader.fetchval(_META, EVENTS_DROPPED) or 0)
 
-    async def unsequenced(self, size: int, limit: int) -> Sequence[tuple[EntryID, bytes]]:
-        query = (
-            "SELECT u.id, e.body FROM provisor.unsequenced u LEFT JOIN provisor.events e ON e.id = u.id"
-            " ORDER BY u.id LIMIT $1"
-        )
-        rows = await self._reader.fetch(query, limit)
-        if any(body is None for _, body in rows):
-            raise Unavailable("audit log: an event without a place in it is missing")
-        return [(entry, body) for entry, body in rows]
+    async def unsequenced(self, size: int, limit: int) -> Sequence[tuple[EntryID, bytes | None]]:
+        return [(entry, body) for entry, body in await self._reader.fetch(_UNSEQUENCED, limit)]
+
+    async def count_waiting(self) -> int:
+        return int(await self._reader.fetchval("SELECT count(*) FROM provisor.unsequenced"))
+
+    async def waiting(self, after: EntryID, limit: int) -> Sequence[LogEvent]:
+        return [_event(row) for row in await self._reader.fetch(_WAITING, after, limit)]
+
+    async def placeless(self, after: EntryID, limit: int) -> Placeless:
+        rows = await self._reader.fetch(_PLACELESS, after, limit)
+        lost = tuple(entry for entry, known in rows if not known)
+        return Placeless(lost, max(entry for entry, _ in rows) if len(rows) == limit else None)
 
     async def events(self, first: int, limit: int) -> Sequence[LogEvent]:
         return await self._events(_FORWARD, first, limit)
@@ -282,10 +306,7 @@ class PostgreSQLArchive:
         return await self._events(_EVIDENCE, first, limit)
 
     async def _events(self, query: str, bound: int, limit: int) -> list[LogEvent]:
-        return [
-            LogEvent(n, entry, body, issuer, _serial(serial), der or b"", fingerprint or b"")
-            for n, entry, body, issuer, serial, der, fingerprint in await self._reader.fetch(query, bound, limit)
-        ]
+        return [_event(row) for row in await self._reader.fetch(query, bound, limit)]
 
     async def tiles(self, level: int, first: int, limit: int) -> Sequence[LogTile]:
         query = (
@@ -375,6 +396,11 @@ def _row(values: Sequence[Any]) -> InventoryRow:
     revocation = RevocationDetail(*values[11:17]) if values[11] is not None else None
     place, event, term = values[17:]
     return InventoryRow(record, revocation, place, event, term)
+
+
+def _event(row: Sequence[Any]) -> LogEvent:
+    n, entry, body, issuer, serial, der, fingerprint = row
+    return LogEvent(n, entry, body, issuer, _serial(serial), der or b"", fingerprint or b"")
 
 
 def _serial(key: bytes | None) -> int | None:

@@ -5,18 +5,20 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
 from msgspec import Struct
 
 from provisor.errors import ConfigError
+from provisor.storage.backup import Progress
 from provisor.storage.postgresql.dsn import Target
 
 _PROGRAM: Final = "pg_dump"
 _CHECKER: Final = "pg_restore"
 _SCHEMA: Final = "provisor"
+_LOOK_SECONDS: Final = 0.2
 
 
 class Dumped(Struct, frozen=True):
@@ -29,10 +31,11 @@ class Dumped(Struct, frozen=True):
     tables: int
 
 
-def dump(target: Target, path: Path, *, now: int) -> Dumped:
+def dump(target: Target, path: Path, *, now: int, progress: Progress | None = None) -> Dumped:
     """Write the schema `provisor` into the file `path`, which appears when it is whole. For its owner only.
 
-    The password goes by the environment: a command line is there for everybody to read. Raises `ConfigError`.
+    `progress` hears the octets that are written, of a total that nobody knows (0). The password goes by the
+    environment: a command line is there for everybody to read. Raises `ConfigError`.
     """
     program, checker = _find(_PROGRAM), _find(_CHECKER)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
@@ -43,6 +46,7 @@ def dump(target: Target, path: Path, *, now: int) -> Dumped:
                 [program, "--format=custom", f"--schema={_SCHEMA}", "--no-password"],
                 connection_of(target),
                 file.fileno(),
+                lambda: _tell_size(unfinished, progress),
             )
             os.fsync(file.fileno())
         listing = _run([checker, "--list", str(unfinished)], {}, subprocess.PIPE)
@@ -97,16 +101,30 @@ def _find(program: str) -> str:
     return found
 
 
-def _run(words: list[str], variables: Mapping[str, str], output: int) -> str:
-    done = subprocess.run(
+def _tell_size(path: Path, progress: Progress | None) -> None:
+    if progress is not None:
+        progress(path.stat().st_size, 0)
+
+
+def _run(
+    words: list[str], variables: Mapping[str, str], output: int, meanwhile: Callable[[], None] | None = None
+) -> str:
+    """What it wrote to a pipe. `meanwhile` is called now and then."""
+    with subprocess.Popen(
         words,
         env={**os.environ, **variables},
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=subprocess.PIPE,
-        check=False,
-    )
-    if done.returncode:
-        said = done.stderr.decode("utf-8", "replace").strip().replace("\n", "; ")
+    ) as process:
+        while True:
+            try:
+                written, complaints = process.communicate(timeout=_LOOK_SECONDS)
+                break
+            except subprocess.TimeoutExpired:
+                if meanwhile is not None:
+                    meanwhile()
+    if process.returncode:
+        said = complaints.decode("utf-8", "replace").strip().replace("\n", "; ")
         raise ConfigError("", f"{Path(words[0]).name} failed: {said}")
-    return (done.stdout or b"").decode("utf-8", "replace")
+    return (written or b"").decode("utf-8", "replace")

@@ -29,16 +29,18 @@ _LIST: Final = (
     "SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = $1::text::regclass"
 )
 
-_NEEDED: Final = """
-WITH known AS (
-    SELECT least(coalesce((SELECT max(size) FROM provisor.log_heads), 0),
-        coalesce((SELECT value::bigint FROM provisor.meta WHERE key = 'projected'), 0)) AS n
+KNOWN: Final = (
+    "least(coalesce((SELECT max(size) FROM provisor.log_heads), 0),"
+    " coalesce((SELECT value::bigint FROM provisor.meta WHERE key = 'projected'), 0))"
 )
+"""SQL: the place up to which the log is under a signed head and in the index."""
+
+# An event without a place that does not wait for one either is a sign of tampering: it stays.
+_NEEDED: Final = """
 SELECT EXISTS (SELECT FROM provisor.{name} e JOIN provisor.certificates c
         ON c.issuer_n = e.issuer_n AND c.serial = e.serial)
-    OR EXISTS (SELECT FROM provisor.{name} e JOIN provisor.unsequenced u ON u.id = e.id)
-    OR (SELECT coalesce(max(l.n), 0) FROM provisor.{name} e JOIN provisor.log_entries l ON l.id = e.id)
-        > (SELECT n FROM known),
+    OR EXISTS (SELECT FROM provisor.{name} e WHERE NOT EXISTS
+        (SELECT FROM provisor.log_entries l WHERE l.id = e.id AND l.n <= {known})),
     (SELECT coalesce(max(l.n), 0) FROM provisor.{name} e JOIN provisor.log_entries l ON l.id = e.id)
 """
 _DROP_EVENTS: Final = """
@@ -103,13 +105,18 @@ async def make_ahead(connection: Connection, now: int) -> bool:
 
 
 async def drop_over(connection: Connection, over: Over) -> bool:
-    """Drop the partitions that ended before these times; whether all of them are gone. Raises `FAULTS`."""
+    """Drop the partitions of tokens that ended before this time, and the oldest of events; whether they are gone.
+
+    Of events one at a time: to look whether anybody needs a month takes a while. Raises `FAULTS`.
+    """
     done = True
     if over.tokens is not None:
         for name in await days_over(connection, over.tokens):
             done &= await _try_briefly(connection, f"DROP TABLE IF EXISTS provisor.{name}")
     if over.events is not None:
-        for name, last in await months_over(connection, over.events):
+        month = await find_month_over(connection, over.events)
+        if month is not None:
+            name, last = month
             done &= await _try_briefly(connection, _DROP_EVENTS.format(name=name, key=EVENTS_DROPPED, last=last))
     return done
 
@@ -120,15 +127,11 @@ async def days_over(connection: Connection, before: int) -> list[str]:
     return sorted(name for name, day in days if day.isdecimal() and (int(day) + 1) * DAY <= before)
 
 
-async def months_over(connection: Connection, before: int) -> list[tuple[str, int]]:
-    """Partitions of events from before this time that nobody needs any more, oldest first, and their last places."""
-    over: list[tuple[str, int]] = []
-    for name in sorted(name for name in await _present(connection, "events") if _month_is_over(name, before)):
-        last = await _last_place(connection, name)
-        if last is None:
-            break
-        over.append((name, last))
-    return over
+async def find_month_over(connection: Connection, before: int) -> tuple[str, int] | None:
+    """The oldest partition of events from before this time, if nobody needs it any more, and its last place."""
+    over = sorted(name for name in await _present(connection, "events") if _month_is_over(name, before))
+    last = await _last_place(connection, over[0]) if over else None
+    return None if last is None else (over[0], last)
 
 
 def _month_is_over(name: str, before: int) -> bool:
@@ -146,7 +149,7 @@ async def _last_place(connection: Connection, name: str) -> int | None:
     They are as long as one has no place or none in a signed head and in the index, or its certificate is there.
     """
     await connection.execute("SET statement_timeout = '10min'")
-    needed, last = await connection.fetchrow(_NEEDED.format(name=name))
+    needed, last = await connection.fetchrow(_NEEDED.format(name=name, known=KNOWN))
     return None if needed else int(last)
 
 

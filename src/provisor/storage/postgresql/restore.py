@@ -5,23 +5,27 @@ The schema that is there is renamed, not dropped: it is the old database, set as
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
+from asyncpg import exceptions  # type: ignore[import-untyped]
 from msgspec import Struct
+from msgspec.structs import replace
 
 from provisor.errors import ConfigError
-from provisor.ports import EntryID
+from provisor.ports import EntryID, LogFork
+from provisor.storage.archive_log import FORKS
 from provisor.storage.backup import Position
 from provisor.storage.encoding import decode_serial
-from provisor.storage.postgresql.connect import connect_or_create
+from provisor.storage.postgresql.connect import MAINTENANCE_DATABASE, connect, connect_or_create
 from provisor.storage.postgresql.dsn import Target
 from provisor.storage.postgresql.dump import bring_back
 from provisor.storage.postgresql.migrate import prepare
 from provisor.storage.postgresql.partitions import make_ahead
-from provisor.storage.restore import FORKS, LEEWAY, STEP, Changes, Fork
+from provisor.storage.restore import LEEWAY, STEP, Changes
 
 NAME: Final = "provisor restore"
 
@@ -64,6 +68,36 @@ class Lost(Struct, frozen=True):
 
     serials: tuple[int, ...]
     revocations: tuple[tuple[bytes, int, int, int], ...]
+
+
+@asynccontextmanager
+async def temporary_database(target: Target, name: str) -> AsyncIterator[Target]:
+    """An empty database on the same server, for this block only. Raises `ConfigError` if the role may make none."""
+    maker: Any = await connect(replace(target, database=MAINTENANCE_DATABASE), name=NAME)
+    try:
+        await maker.execute("SET statement_timeout = 0")
+        try:
+            await maker.execute(f"CREATE DATABASE {name} ENCODING 'UTF8' TEMPLATE template0")
+        except exceptions.InsufficientPrivilegeError as error:
+            raise ConfigError(
+                target.shown,
+                "a dump is looked at in a database of its own, and this role may not create one: an administrator"
+                f' runs ALTER ROLE "{target.user}" CREATEDB, or name a server where it may',
+            ) from error
+        try:
+            yield replace(target, database=name)
+        finally:
+            await _drop(maker, name)
+    finally:
+        maker.terminate()
+
+
+async def _drop(connection: Any, name: str) -> None:
+    """Whoever is still connected to it is ours, and has let go."""
+    await connection.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1 AND pid <> pg_backend_pid()", name
+    )
+    await connection.execute(f"DROP DATABASE IF EXISTS {name}")
 
 
 class Restoring:
@@ -139,13 +173,13 @@ class Restoring:
 
     async def _change(self, position: Position, now: int, entry: EntryID, event: bytes) -> Changes:
         passed = max(0, now - position.high_water) + STEP
-        fork = Fork(position.log_end, now, position.high_water)
+        fork = LogFork(position.log_end, now, position.high_water)
         not_before = max(now, position.high_water) + LEEWAY
         await self._connection.execute(_MISSING_LISTS)
         jumped = await self._connection.fetch(_JUMP_LISTS, passed)
         numbers = {issuer.hex(): number for issuer, number in jumped}
         known = await self._connection.fetchval(f"SELECT value FROM provisor.meta WHERE key = '{FORKS}'")
-        forks: Sequence[Fork] = [] if known is None else msgspec.json.decode(known, type=list[Fork])
+        forks = msgspec.json.decode(known or "[]", type=list[LogFork])
         metas = {
             "tokens_not_before": str(not_before),
             "epoch": str(position.epoch + passed),

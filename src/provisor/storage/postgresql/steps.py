@@ -12,12 +12,15 @@ from provisor.ports import (
     DropHeads,
     DropReceipts,
     DropSpentTokens,
+    EntryID,
     IssuerID,
     PutHead,
 )
+from provisor.storage.archive_log import GAPS
 from provisor.storage.encoding import encode_serial
 from provisor.storage.postgresql.connect import Connection
 from provisor.storage.postgresql.facts import Step
+from provisor.storage.postgresql.retention import drop_events, drop_events_of, first_id
 
 _DROP_TOKENS: Final = """
 DELETE FROM provisor.tokens_other WHERE ctid = ANY(ARRAY(
@@ -51,6 +54,11 @@ WITH taken AS (
     DELETE FROM provisor.unsequenced WHERE id = ANY($1::bytea[]) RETURNING id
 )
 SELECT count(*) FROM taken
+"""
+_HAS_EVENT: Final = "SELECT EXISTS (SELECT FROM provisor.events WHERE id = ANY($1::bytea[]))"
+_COUNT_GAPS: Final = """
+INSERT INTO provisor.meta AS m (key, value) VALUES ($1, $2)
+    ON CONFLICT (key) DO UPDATE SET value = (m.value::bigint + excluded.value::bigint)::text
 """
 _APPEND_ENTRIES: Final = """
 INSERT INTO provisor.log_entries (n, id)
@@ -88,14 +96,10 @@ async def take_steps(connection: Connection, steps: Sequence[Step], numbers: dic
             case DropHeads():
                 await connection.execute(_DROP_HEADS, list(step.sizes))
             case DropEvents():
-                pass  # whole months are dropped with their partition, after the commit
+                # Whole months are dropped with their partition, after the commit.
+                await drop_events(connection, step)
             case _:
                 assert_never(step)
-
-
-def first_id(at: int) -> bytes:
-    """The least id of an entry of that time (unix seconds)."""
-    return max(0, at * 1000).to_bytes(6, "big")
 
 
 async def _drop_expired(connection: Connection, step: DropExpired, number: int) -> None:
@@ -108,14 +112,27 @@ async def _drop_expired(connection: Connection, step: DropExpired, number: int) 
         [term for term, _ in step.terms],
         [place for _, place in step.terms],
     )
+    await drop_events_of(connection, step)
 
 
 async def _append(connection: Connection, step: AppendLog) -> None:
+    if step.gaps and await connection.fetchval(_HAS_EVENT, _gap_ids(step)):
+        raise ValueError("there are no gaps of the audit log at these places")
     if await connection.fetchval(_TAKE_UNSEQUENCED, list(step.ids)) != len(step.ids):
         raise ValueError("these are not events without a place in the audit log")
+    # Nobody else gives places: what stands in the way is not ours.
+    await connection.execute("DELETE FROM provisor.log_entries WHERE n > $1", step.size)
     await connection.execute(_APPEND_ENTRIES, list(step.ids), step.size)
     tiles = sorted((tile.level, tile.index, tile.hashes) for tile in step.tiles)
     levels, indexes, hashes = zip(*tiles, strict=True) if tiles else ((), (), ())
     await connection.execute(_PUT_TILES, list(levels), list(indexes), list(hashes))
     if await connection.fetchval(_LOG_SIZE) != step.size + len(step.ids):
         raise ValueError("the tiles do not hold a leaf for each of these events")
+    if step.gaps:
+        await connection.execute(_COUNT_GAPS, GAPS, str(len(step.gaps)))
+
+
+def _gap_ids(step: AppendLog) -> list[EntryID]:
+    if not all(step.size < place <= step.size + len(step.ids) for place in step.gaps):
+        raise ValueError("there are no gaps of the audit log at these places")
+    return [step.ids[place - step.size - 1] for place in step.gaps]

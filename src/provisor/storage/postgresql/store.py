@@ -47,7 +47,7 @@ from provisor.storage.postgresql.connect import (
     is_pooling_fault,
 )
 from provisor.storage.postgresql.dsn import Target
-from provisor.storage.postgresql.facts import LoadedFacts, Needs
+from provisor.storage.postgresql.facts import LoadedFacts, Needs, Step
 from provisor.storage.postgresql.ledger import PostgreSQLLedger
 from provisor.storage.postgresql.locks import find_locks, lock_number
 from provisor.storage.postgresql.migrate import prepare
@@ -100,6 +100,7 @@ class PostgreSQLStore:
         self._committed_part = False
         self._tended_until = 0
         self._tending: asyncio.Task[None] | None = None
+        self._over_next: Over | None = None
         self.warnings: tuple[str, ...] = ()
         self.ledger: Ledger = PostgreSQLLedger(reader)
         self.archive: Archive = PostgreSQLArchive(reader, target.shown)
@@ -258,12 +259,15 @@ class PostgreSQLStore:
         self._committing = False
         self._high_water = max(self._high_water, now)
         self._numbers = facts.numbers
-        for step in facts.steps:
-            if isinstance(step, DropSpentTokens):
-                self._start_tending(now, Over(tokens=step.before))
-            elif isinstance(step, DropEvents):
-                self._start_tending(now, Over(events=step.before))
+        self._drop_over(facts.steps, now)
         return outcomes
+
+    def _drop_over(self, steps: Sequence[Step], now: int) -> None:
+        """Whole tables of what these writes forget, beside."""
+        tokens = max((step.before for step in steps if isinstance(step, DropSpentTokens)), default=None)
+        events = max((step.before for step in steps if isinstance(step, DropEvents)), default=None)
+        if tokens is not None or events is not None:
+            self._start_tending(now, Over(tokens, events))
 
     def _batch(self, facts: LoadedFacts, now: int, *, optimistic: bool) -> Batch:
         high_water = self._high_water if facts.high_water is None else max(self._high_water, facts.high_water)
@@ -417,8 +421,11 @@ class PostgreSQLStore:
             self._start_tending(now, Over())
 
     def _start_tending(self, now: int, over: Over) -> None:
+        """What comes while it is at work is done behind that."""
         if self._tending is None or self._tending.done():
             self._tending = asyncio.get_running_loop().create_task(self._tend(now, over))
+        elif over != Over():
+            self._over_next = over
 
     async def _tend(self, now: int, over: Over) -> None:
         """On a connection of its own: a commit never waits behind it. What does not work now works the next time."""
@@ -428,6 +435,9 @@ class PostgreSQLStore:
                 if await partitions.make_ahead(connection, now):
                     self._tended_until = now
                 await partitions.drop_over(connection, over)
+                while (following := self._over_next) is not None:
+                    self._over_next = None
+                    await partitions.drop_over(connection, following)
             finally:
                 connection.terminate()
 

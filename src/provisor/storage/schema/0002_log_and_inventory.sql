@@ -1,6 +1,6 @@
 -- The audit log's order, its tree and its heads; the inventory's index; receipts apart from events.
 
--- n is the event's place in the log, from 1 without a gap: there is one writer, and the newest event is never deleted.
+-- n is the event's place in the log, from 1 without a gap: there is one writer, and no place of the tree is given twice.
 -- An event that a certificate was signed with names it by issuer_n and serial.
 CREATE TABLE ordered_events (
     n INTEGER PRIMARY KEY,
