@@ -97,12 +97,13 @@ def _lost_lines(lost: Lost) -> list[str]:
         f"Serials given out in that time are from {lost.first_serial} to {lost.last_serial}.",
     ]
     if lost.sources:
-        lines.append(f"{', '.join(lost.sources)} tell of {len(lost.issued)} certificates issued since:")
+        end = ":" if lost.issued else "."
+        lines.append(f"Of certificates issued since, {', '.join(lost.sources)} tell {len(lost.issued) or 'none'}{end}")
         lines += [f"  {serial}" for serial in lost.issued[:_SHOWN]]
         if len(lost.issued) > _SHOWN:
             lines.append(f"  ... and {len(lost.issued) - _SHOWN} more; --json shows all")
     if lost.revocations:
-        lines.append(f"and of {len(lost.revocations)} revocations, which are to be made again:")
+        lines.append(f"Revocations that are to be made again: {len(lost.revocations)}")
         lines += [
             f"  {each.serial} (reason {each.reason_code}, {instant(each.revoked_at)})"
             for each in lost.revocations[:_SHOWN]
