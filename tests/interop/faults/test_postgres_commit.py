@@ -62,7 +62,7 @@ def test_the_outcome_is_looked_up(database: Database, cut: str, status: str) -> 
         proxy.cut = cut
         began = time.monotonic()
         outcomes = await core.commit(entries, [None] * 20)
-        assert time.monotonic() - began < 8
+        assert time.monotonic() - began < 20
         assert {outcome.status for outcome in outcomes} == {status}
         assert proxy.cuts == 1
         assert await store.ledger.is_spent("t7") == (status == "committed")
