@@ -14,11 +14,13 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from msgspec import Struct
 
+from provisor.authority.snapshot import Snapshot
 from provisor.core.keys import describe_key, spki_der
 from provisor.core.names import classify_sans
 from provisor.core.x509.build import build_server_leaf
 from provisor.core.x509.check import check_draft
 from provisor.core.x509.draft import assemble
+from provisor.server.tls import ClientAuthorities
 from provisor.startup import Startup
 
 LIFETIME: Final = timedelta(hours=24)
@@ -64,6 +66,12 @@ def make_identity(startup: Startup, now: datetime, random_bytes: Callable[[int],
     )
     renew_at = renewal_time(now, not_after)
     return TLSIdentity((leaf, *startup.chain), private, str(draft.serial), renew_at, not_after.timestamp())
+
+
+def client_authorities(snapshot: Snapshot) -> ClientAuthorities:
+    """A client's chain may end in a root or in an issuer of ours, so that it may send its leaf alone."""
+    issuers = (der for issuer in snapshot.issuers.values() for der in issuer.chain)
+    return ClientAuthorities((*(root.der for root in snapshot.roots), *issuers))
 
 
 def renewal_time(now: datetime, not_after: datetime) -> float:

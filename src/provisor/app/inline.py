@@ -1,7 +1,7 @@
-"""The whole CA in one process: for mounting in another ASGI program, and for tests.
+"""The whole CA in one process: for mounting in another ASGI program, for one command, and for tests.
 
     async with InlineCA.open("ca.json", password) as ca:
-        ...  # serve ca.application
+        ...  # serve ca.application, or ask it: await ca.ask("GET", "/health")
 
 The program it is mounted in has the keys in its own memory then, and answers strangers with them:
 `provisor serve` keeps the two apart.
@@ -12,25 +12,34 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Callable
+import socket
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from datetime import datetime
 from types import TracebackType
 from typing import Self, final
+from urllib.parse import unquote
 
 from provisor.app.bundle import build_snapshot, bundle_of, utc_now
 from provisor.app.configuration import configuration_digest
+from provisor.app.identity import client_authorities, make_identity
 from provisor.app.jobs import JobRunner, schedule_first
 from provisor.app.rules import gate_rules
 from provisor.app.stores import open_store
 from provisor.app.tracing import Tracing
 from provisor.authority.snapshot import Snapshot
-from provisor.core.secret import Secret
+from provisor.client.transport import Answer
+from provisor.core.secret import Password, Secret
 from provisor.notary.inline import InlineNotary
 from provisor.notary.keyring import SigningIssuer
 from provisor.notary.notary import NotaryCore
 from provisor.server.application import Application, Authority
 from provisor.server.context import Context
+from provisor.server.exchange import Message, Scope, Site
+from provisor.server.limits import ConnectionLimits, Connections
+from provisor.server.listener import Listener
 from provisor.server.observer import Observer
+from provisor.server.tls import ServerLeaf, TLSEndpoint
 from provisor.startup import Startup, load_startup
 
 
@@ -52,9 +61,10 @@ class InlineCA:
         self.observer = observer or Observer()
 
     @classmethod
-    def open(cls, path: str, password: Secret | None = None) -> Self:
-        """The CA of a ca.json. Raises `StartRefused` with every fault."""
-        return cls(load_startup(path, password, utc_now()))
+    def open(cls, path: str, password: Password | str | None = None) -> Self:
+        """The CA of a ca.json. Raises `StartRefused` with every fault, `PasswordNeeded`."""
+        secret = Secret(password) if isinstance(password, str | bytes) else password
+        return cls(load_startup(path, secret, utc_now()))
 
     async def _start(self) -> None:
         """Open the store and install the key. Raises `ConfigError`, `Unavailable`."""
@@ -84,6 +94,58 @@ class InlineCA:
         self.application = Application(self.authority, self.context)
         self.jobs = JobRunner(lambda: self.authority.current, self.observer.note)
 
+    async def ask(
+        self,
+        method: str,
+        target: str,
+        body: bytes = b"",
+        headers: Mapping[str, str] | None = None,
+        *,
+        certificate: bytes | None = None,
+    ) -> Answer:
+        """One request that never leaves the process (ASGI 3.0); `target` is a path, maybe with a query.
+
+        `certificate` (DER) is the client's, whose key the caller has proven to have.
+        """
+        path, _, query = target.partition("?")
+        answer = _Answering(body)
+        scope: Scope = {
+            "type": "http",
+            "asgi": {"version": "3.0"},
+            "http_version": "1.1",
+            "method": method,
+            "scheme": "https",
+            "path": unquote(path),
+            "raw_path": path.encode(),
+            "query_string": query.encode(),
+            "headers": [(name.lower().encode(), value.encode()) for name, value in (headers or {}).items()],
+            "client": None,
+            "extensions": {"tls": {"client_cert_der": certificate}} if certificate else {},
+        }
+        await self.application(scope, answer.receive, answer.send)
+        return Answer(answer.status, answer.content_type, answer.body)
+
+    @asynccontextmanager
+    async def listening(self, sock: socket.socket) -> AsyncIterator[None]:
+        """Serve HTTPS on a bound socket within the block, with a certificate of its own for the names of ca.json.
+
+        That certificate is for a day: for a CA that people rely on there is `provisor serve`.
+        """
+        snapshot = self.snapshot
+        identity = make_identity(self._startup, utc_now(), os.urandom)
+        leaf = ServerLeaf(identity.chain, identity.key)
+        endpoint = TLSEndpoint(snapshot.config.tls, leaf, client_authorities(snapshot))
+        limits = ConnectionLimits.of(snapshot.config.provisor.limits)
+        connections = Connections(limits, on_refusal=self.observer.refused_connection)
+        listener = Listener(sock, Site(self.application, connections, report=self.observer.failed), endpoint)
+        await listener.start()
+        try:
+            yield
+        finally:
+            listener.stop()
+            for connection in list(connections.open):
+                connection.abort()
+
     @property
     def snapshot(self) -> Snapshot:
         return self.authority.current
@@ -105,3 +167,25 @@ class InlineCA:
         await self.notary.drain()
         self.notary.close()
         await self.store.close()
+
+
+@final
+class _Answering:
+    """The application's side of one request."""
+
+    def __init__(self, body: bytes) -> None:
+        self._request = body
+        self.status = 0
+        self.content_type = ""
+        self.body = b""
+
+    async def receive(self) -> Message:
+        return {"type": "http.request", "body": self._request, "more_body": False}
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            named = {bytes(name).lower(): value for name, value in message["headers"]}
+            self.content_type = bytes(named.get(b"content-type", b"")).decode("latin-1").partition(";")[0]
+        else:
+            self.body += message.get("body", b"")

@@ -11,10 +11,9 @@ import msgspec
 
 from provisor.app.bundle import Bundle, build_snapshot, decode_bundle
 from provisor.app.child import Child
-from provisor.app.identity import TLSIdentity
+from provisor.app.identity import TLSIdentity, client_authorities
 from provisor.app.tasks import run_together
 from provisor.app.tracing import Tracing
-from provisor.authority.snapshot import Snapshot
 from provisor.errors import Unavailable
 from provisor.notary.link import LinkNotary
 from provisor.ports import Ledger
@@ -28,7 +27,7 @@ from provisor.server.logging import LineWriter
 from provisor.server.metrics import Metrics, SnapshotFile
 from provisor.server.observer import Observer
 from provisor.server.routes import API, PLAIN
-from provisor.server.tls import ClientAuthorities, ServerLeaf, TLSEndpoint
+from provisor.server.tls import ServerLeaf, TLSEndpoint
 from provisor.storage.sqlite import open_reader
 
 _decode_identity = msgspec.msgpack.Decoder(TLSIdentity).decode
@@ -81,7 +80,7 @@ class Worker:
         limits = ConnectionLimits.of(snapshot.config.provisor.limits)
         raise_file_limit(limits.connections + 256)
         self._connections = Connections(limits, on_refusal=self.observer.refused_connection)
-        self._endpoint = TLSEndpoint(snapshot.config.tls, self._leaf(), _clients(snapshot))
+        self._endpoint = TLSEndpoint(snapshot.config.tls, self._leaf(), client_authorities(snapshot))
         child = Child(self._control, self)
         await child.listen()
         self._control.send(Ready(epoch=snapshot.epoch))
@@ -112,7 +111,7 @@ class Worker:
             return
         self._identity = await fetch_identity(self._notary)
         snapshot = build_snapshot(bundle, self._notary, self._ledger)
-        self._endpoint.replace(options=snapshot.config.tls, leaf=self._leaf(), clients=_clients(snapshot))
+        self._endpoint.replace(options=snapshot.config.tls, leaf=self._leaf(), clients=client_authorities(snapshot))
         self._context.limits = snapshot.config.provisor.limits
         self.observer.reconfigure(snapshot)
         self._tracing.take_over(snapshot.config.provisor.tracing)
@@ -140,9 +139,3 @@ class Worker:
         except Unavailable as error:
             self.observer.note(f"own certificate not renewed: {error.detail}")
             return None
-
-
-def _clients(snapshot: Snapshot) -> ClientAuthorities:
-    """A client's chain may end in a root or in an issuer of ours, so that it may send its leaf alone."""
-    issuers = (der for issuer in snapshot.issuers.values() for der in issuer.chain)
-    return ClientAuthorities((*(root.der for root in snapshot.roots), *issuers))

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import os
 import subprocess
+from contextlib import suppress
 
 from provisor.cli import exits, files
+from provisor.cli.daemon import Signals
 from provisor.cli.exits import CommandError
 from provisor.cli.grammar import Call
+
+_LOOK_SECONDS = 0.2
+_GRACE_SECONDS = 5.0
 
 
 def check_flags(call: Call) -> None:
@@ -21,8 +26,11 @@ def check_flags(call: Call) -> None:
     _process_id(call)
 
 
-def run(call: Call) -> None:
-    """Signal, then run. Raises `CommandError` when either fails: the certificate is written already."""
+def run(call: Call, signals: Signals | None = None) -> None:
+    """Signal, then run. Raises `CommandError` when either fails: the certificate is written already.
+
+    With `signals` the program is ended when one of them wants the end.
+    """
     process_id, number = _process_id(call), call.number("signal")
     if process_id:
         try:
@@ -31,7 +39,7 @@ def run(call: Call) -> None:
             reason = files.system_text(error) if isinstance(error, OSError) else "no such process"
             raise CommandError(f"kill {process_id} with signal {number} failed: {reason}") from error
     if program := call.text("exec"):
-        _execute(program.split(" "))
+        _execute(program.split(" "), signals)
 
 
 def _process_id(call: Call) -> int:
@@ -46,10 +54,11 @@ def _process_id(call: Call) -> int:
     return call.number("pid")
 
 
-def _execute(words: list[str]) -> None:
+def _execute(words: list[str], signals: Signals | None) -> None:
     """No shell, our own input and output."""
     try:
-        status = subprocess.run(words, check=False).returncode
+        with subprocess.Popen(words) as process:
+            status = process.wait() if signals is None else _attend(process, signals)
     except OSError as error:
         if "/" in words[0]:
             raise CommandError(f"fork/exec {words[0]}: {files.system_text(error)}") from error
@@ -58,3 +67,17 @@ def _execute(words: list[str]) -> None:
         raise CommandError(f"signal: {-status}")
     if status > 0:
         raise CommandError(f"exit status {status}")
+
+
+def _attend(process: subprocess.Popen[bytes], signals: Signals) -> int:
+    """Its exit status; a daemon that is told to end takes the program with it."""
+    while True:
+        with suppress(subprocess.TimeoutExpired):
+            return process.wait(_LOOK_SECONDS)
+        if signals.end_is_wanted:
+            process.terminate()
+            try:
+                return process.wait(_GRACE_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                return process.wait()

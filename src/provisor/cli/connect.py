@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
 
 from provisor.cli import exits, files
 from provisor.cli.exits import CommandError
@@ -10,9 +14,10 @@ from provisor.cli.grammar import Call
 from provisor.client.address import CAAddress, parse_ca_url
 from provisor.client.ca import CAClient
 from provisor.client.transport import Identity
-from provisor.core.keys import fingerprint
-from provisor.core.pem import parse_certificates
-from provisor.errors import BadRequest, Malformed
+from provisor.core.keys import fingerprint, spki_der
+from provisor.core.pem import parse_certificates, parse_private_key
+from provisor.core.x509.certificate import parse_certificate
+from provisor.errors import BadRequest, Malformed, ProvisorError
 
 
 def ca_address(call: Call) -> CAAddress:
@@ -53,7 +58,32 @@ def root_fingerprint(roots: bytes) -> str:
     return fingerprint(parse_certificates(roots)[0])
 
 
+def own_identity(call: Call) -> Identity | None:
+    """The client certificate that `config/identity.json` names, if it can be used now (cli-admin 2.6).
+
+    A CA behind a door that asks for one is reached with it. Missing, unreadable or expired, it is left out.
+    """
+    try:
+        named = msgspec.json.decode(Path(call.paths.identity).read_bytes(), type=_IdentityFile)
+        if named.type not in ("mTLS", "tTLS"):
+            return None
+        identity = Identity(Path(named.crt).read_bytes(), Path(named.key).read_bytes())
+        leaf = parse_certificate(parse_certificates(identity.chain)[0])
+        key = parse_private_key(identity.key, None, where=named.key)
+    except (OSError, ValueError, ProvisorError):
+        return None
+    now = datetime.now(UTC)
+    is_usable = leaf.not_before <= now <= leaf.not_after and leaf.spki == spki_der(key.public_key())
+    return identity if is_usable else None
+
+
+class _IdentityFile(msgspec.Struct):
+    type: str = ""
+    crt: str = ""
+    key: str = ""
+
+
 def open_client(call: Call, identity: Identity | None = None) -> CAClient:
     """A client for `--ca-url` that trusts `--root`. Raises `CommandError`."""
     address = ca_address(call)
-    return CAClient(address, load_roots(call), identity)
+    return CAClient(address, load_roots(call), identity or own_identity(call))

@@ -52,6 +52,11 @@ class Paths(msgspec.Struct, frozen=True):
         return os.path.join(self.step, "config", "defaults.json")
 
     @property
+    def identity(self) -> str:
+        """identity.json, which names a client certificate for every CA."""
+        return os.path.join(self.step, "config", "identity.json")
+
+    @property
     def profile_defaults(self) -> str:
         """defaults.json of the profile, which overrides the authority's; only with contexts."""
         return os.path.join(self.profile, "config", "defaults.json")
@@ -117,7 +122,8 @@ def in_use() -> bool:
 
 def load_contexts() -> dict[str, Context]:
     """The content of contexts.json; empty without the file."""
-    entries = _load_object(os.path.join(base_path(), "contexts.json"))
+    path = os.path.join(base_path(), "contexts.json")
+    entries = _load_object(path, where=f"error unmarshaling context map: {path}")
     return {
         name: Context(name, authority=str(entry.get("authority", "")), profile=str(entry.get("profile", "")))
         for name, entry in entries.items()
@@ -136,20 +142,48 @@ def save_current(name: str) -> None:
     files.write_file(os.path.join(base_path(), "current-context.json"), content, 0o644, force=True)
 
 
+def get_context(name: str) -> Context:
+    """Raises `CommandError`."""
+    contexts = load_contexts()
+    if name not in contexts:
+        raise CommandError(f"context '{name}' not found")
+    return contexts[name]
+
+
+def remove_context(name: str) -> None:
+    """Out of contexts.json. Raises `CommandError`."""
+    contexts = load_contexts()
+    contexts.pop(name, None)
+    _save_contexts(contexts)
+
+
+def orphans_of(name: str) -> tuple[str, ...]:
+    """The folders of a context that no other one uses. Raises `CommandError`."""
+    context = get_context(name)
+    others = [one for one in load_contexts().values() if one.name != name]
+    paths = context_paths(context)
+    found = []
+    if all(one.authority != context.authority for one in others):
+        found.append(paths.step)
+    if all(one.profile != context.profile for one in others):
+        found.append(paths.profile)
+    return tuple(found)
+
+
+def _save_contexts(contexts: Mapping[str, Context]) -> None:
+    content = {name: {"profile": one.profile, "authority": one.authority} for name, one in sorted(contexts.items())}
+    path = os.path.join(base_path(), "contexts.json")
+    files.write_file(path, json.dumps(content, indent=4, ensure_ascii=False).encode(), 0o600, force=True)
+
+
 def add_context(context: Context) -> Paths:
     """Write the context, make it current, create its profile's empty defaults. Raises `CommandError`."""
     if any(re.search(r"(^\.*$)|/|\x00", part) for part in (context.name, context.authority, context.profile)):
         raise CommandError(f"invalid context name '{context.name}'")
     contexts = load_contexts() | {context.name: context}
-    content = {name: {"profile": one.profile, "authority": one.authority} for name, one in sorted(contexts.items())}
     paths = context_paths(context)
     files.make_folder(paths.base)
-    files.write_file(
-        os.path.join(paths.base, "contexts.json"),
-        json.dumps(content, indent=4, ensure_ascii=False).encode(),
-        0o600,
-        force=True,
-    )
+    _save_contexts(contexts)
     save_current(context.name)
     files.make_folder(os.path.dirname(paths.profile_defaults))
     if not os.path.exists(paths.profile_defaults):
@@ -193,7 +227,8 @@ def load_defaults(paths: Paths, config: str = "") -> dict[str, str]:
 
 
 def _defaults_of(path: str) -> dict[str, str]:
-    return {name: _as_text(value) for name, value in _load_object(path).items() if _is_plain(value)}
+    where = f"failed loading context configuration: error parsing {path}"
+    return {name: _as_text(value) for name, value in _load_object(path, where=where).items() if _is_plain(value)}
 
 
 def _is_plain(value: object) -> bool:
@@ -204,8 +239,8 @@ def _as_text(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _load_object(path: str) -> dict[str, object]:
-    """A JSON object from a file; empty when the file does not exist."""
+def _load_object(path: str, *, where: str = "") -> dict[str, object]:
+    """A JSON object from a file; empty when the file does not exist. `where` begins the complaint about JSON."""
     try:
         content = Path(path).read_bytes()
     except (FileNotFoundError, NotADirectoryError):
@@ -215,7 +250,7 @@ def _load_object(path: str) -> dict[str, object]:
     try:
         return msgspec.json.decode(content, type=dict[str, object])
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise CommandError(f"error parsing {path}: {error}") from error
+        raise CommandError(f"{where or f'error parsing {path}'}: {error}") from error
 
 
 def resolve(paths: Paths, name: str) -> str:

@@ -8,7 +8,9 @@ import select
 import signal
 import sys
 import time
-from datetime import datetime
+from collections import deque
+from collections.abc import Callable
+from datetime import UTC, datetime
 from types import FrameType, TracebackType
 from typing import Self
 
@@ -17,12 +19,17 @@ from provisor.core.durations import Duration, format_duration
 _SECOND = 1_000_000_000
 _LONGEST_SLEEP_SECONDS = 60.0  # a machine that was asleep notices soon that the time has come
 _WATCHED = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+_ENDING = (signal.SIGINT, signal.SIGTERM)
+
+Left = Callable[[], float]
+"""How many seconds are left; none or fewer: the time has come."""
 
 
 class Signals:
     """SIGHUP, SIGINT and SIGTERM as things to wait for instead of interruptions, within a `with` block."""
 
     def __enter__(self) -> Self:
+        self._early: deque[signal.Signals] = deque()
         self._reader, self._writer = os.pipe()
         os.set_blocking(self._reader, False)
         os.set_blocking(self._writer, False)
@@ -39,18 +46,50 @@ class Signals:
         os.close(self._reader)
         os.close(self._writer)
 
-    def wait_until(self, at: float) -> signal.Signals | None:
-        """Wait for a signal until `at` (seconds of `time.time()`); None when the time came first."""
-        while (left := at - time.time()) > 0:
-            if found := self._next(min(left, _LONGEST_SLEEP_SECONDS)):
+    def wait(self, left: Left) -> signal.Signals | None:
+        """Wait for a signal until nothing is `left`; None when that came first.
+
+        `left` is asked again at least once a minute, so that a clock that was set, or a machine that slept, makes
+        nobody wait for the wrong time.
+        """
+        while (seconds := left()) > 0:
+            if found := self._next(min(seconds, _LONGEST_SLEEP_SECONDS)):
                 return found
         return self._next(0)
 
+    def wait_until(self, at: float) -> signal.Signals | None:
+        """As `wait`, until `at` (seconds of `time.time()`)."""
+        return self.wait(lambda: at - time.time())
+
+    @property
+    def end_is_wanted(self) -> bool:
+        """SIGINT or SIGTERM came, and nobody has waited for it yet."""
+        while (found := self._read(0)) is not None:
+            self._early.append(found)
+        return any(one in _ENDING for one in self._early)
+
     def _next(self, seconds: float) -> signal.Signals | None:
+        return self._early.popleft() if self._early else self._read(seconds)
+
+    def _read(self, seconds: float) -> signal.Signals | None:
         ready, _, _ = select.select([self._reader], [], [], seconds)
-        if not ready:
-            return None
-        return signal.Signals(os.read(self._reader, 1)[0])
+        return signal.Signals(os.read(self._reader, 1)[0]) if ready else None
+
+
+def after(seconds: float) -> Left:
+    """So many seconds from now, whatever the clock on the wall does; a machine's sleep counts."""
+    at = _steady() + seconds
+    return lambda: at - _steady()
+
+
+def until(at: datetime) -> Left:
+    """When the clock on the wall says so."""
+    return lambda: (at - datetime.now(UTC)).total_seconds()
+
+
+def _steady() -> float:
+    clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+    return time.clock_gettime(clock)
 
 
 def _ignore(number: int, frame: FrameType | None) -> None:

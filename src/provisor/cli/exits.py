@@ -6,7 +6,7 @@ Commands that `step` has end with its status, which is 1 for nearly every failur
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from provisor import errors
 from provisor.client.errors import CAError
@@ -29,27 +29,39 @@ STATUS: Mapping[type[errors.ProvisorError], int] = {
 
 
 class CommandError(Exception):
-    """A command cannot go on. `message` is what the user reads on stderr; it may have several lines."""
+    """A command cannot go on. `message` is what the user reads on stderr; it may have several lines.
 
-    def __init__(self, message: str, *, status: int = FAILED) -> None:
+    `near` are words that may have been meant: a person at a terminal is told of them, a script's log stays as it is.
+    """
+
+    def __init__(self, message: str, *, status: int = FAILED, near: Sequence[str] = ()) -> None:
         super().__init__(message)
         self.message = message
         self.status = status
+        self.near = near
 
 
 class UsageError(CommandError):
     """The command line itself is wrong; `page`, the help page, goes to stdout before the message."""
 
-    def __init__(self, message: str, *, page: str = "") -> None:
-        super().__init__(message)
+    def __init__(self, message: str, *, page: str = "", near: Sequence[str] = ()) -> None:
+        super().__init__(message, near=near)
         self.page = page
 
 
 class UnknownCommand(CommandError):
     """No such command, group or help topic."""
 
-    def __init__(self, name: str) -> None:
-        super().__init__(f"No help topic for '{name}'", status=UNKNOWN_COMMAND)
+    def __init__(self, name: str, known: Iterable[str] = ()) -> None:
+        near = find_near(name.rsplit(" ", 1)[-1], known)
+        super().__init__(f"No help topic for '{name}'", status=UNKNOWN_COMMAND, near=near)
+
+
+def find_near(word: str, known: Iterable[str]) -> list[str]:
+    """Those of `known` that may have been meant, the nearest first; three at most."""
+    from difflib import get_close_matches
+
+    return get_close_matches(word, list(known), n=3, cutoff=0.6)
 
 
 def status_of(error: errors.ProvisorError) -> int:

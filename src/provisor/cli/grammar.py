@@ -44,7 +44,7 @@ class FlagKind(StrEnum):
     DURATION = "duration"
 
 
-class Flag(msgspec.Struct, frozen=True):
+class Flag(msgspec.Struct, frozen=True, omit_defaults=True):
     """One flag. `names` are without dashes; the first names the environment variable, the longest is shown.
 
     `many` collects repeated values. `built=False`: `step` has it, this version refuses it by name.
@@ -142,8 +142,10 @@ class Call(msgspec.Struct, frozen=True):
 class UnknownFlag(UsageError):
     """`behind` is the number of arguments before the flag."""
 
-    def __init__(self, name: str, behind: int) -> None:
-        super().__init__(f"flag provided but not defined: -{name}")
+    def __init__(self, name: str, behind: int, flags: Sequence[Flag] = ()) -> None:
+        known = (each for flag in flags if not flag.hidden for each in flag.names if len(each) > 1)
+        near = [f"--{each}" for each in exits.find_near(name, known)]
+        super().__init__(f"flag provided but not defined: -{name}", near=near)
         self.behind = behind
 
 
@@ -172,7 +174,7 @@ def split_words(words: Sequence[str], flags: Sequence[Flag]) -> Words:
         name, has_value, value = word.lstrip("-").partition("=")
         flag = by_name.get(name)
         if flag is None:
-            raise UnknownFlag(name, len(arguments))
+            raise UnknownFlag(name, len(arguments), flags)
         if forms.setdefault(flag.name, name) != name:
             raise UsageError(f"Cannot use two forms of the same flag: {name} {forms[flag.name]}")
         if not has_value:
@@ -315,8 +317,8 @@ class StepCommand(click.Command):
             if error.behind:
                 # step-ca: behind an argument an unknown flag counts as one more argument
                 self._check_count(error.behind + 1, too_few=False)
-                raise CommandError(error.message) from error
-            raise UsageError(error.message, page=self.help_page()) from error
+                raise CommandError(error.message, near=error.near) from error
+            raise UsageError(error.message, page=self.help_page(), near=error.near) from error
         except UsageError as error:
             raise UsageError(error.message, page=self.help_page()) from error
 
@@ -326,10 +328,26 @@ class StepCommand(click.Command):
         if self._most is not None and count > self._most:
             raise CommandError(f"too many positional arguments were provided in '{self.usage}'")
 
+    def page(self) -> Page:
+        """What help and completion show of it."""
+        return Page(usage=self.usage, help=self.help or "", flags=self.flags)
+
     def help_page(self) -> str:
         """The text of `--help`: name, usage, description, options."""
-        summary, _, description = (self.help or "").partition("\n")
-        lines = ["NAME", f"  {self.full_name} -- {summary.strip().rstrip('.')}", ""]
+        return self.page().text(self.full_name)
+
+
+class Page(msgspec.Struct, frozen=True):
+    """What help and completion show of a command: all that can be said of it without its code."""
+
+    usage: str
+    help: str
+    flags: tuple[Flag, ...]
+
+    def text(self, full_name: str) -> str:
+        """Name, usage, description, options."""
+        summary, _, description = self.help.partition("\n")
+        lines = ["NAME", f"  {full_name} -- {summary.strip().rstrip('.')}", ""]
         lines += ["USAGE", f"  {self.usage} [--FLAG=VALUE ...]"]
         if description.strip():
             lines += ["", "DESCRIPTION", *("  " + line.strip() for line in description.strip().splitlines())]
@@ -342,6 +360,23 @@ class StepCommand(click.Command):
             if flag.help:
                 lines.append(f"      {flag.help}")
         return "\n".join(lines)
+
+
+class PageCommand(click.Command):
+    """Stands for a command whose page alone is wanted, so that its code is not imported."""
+
+    def __init__(self, full_name: str, page: Page) -> None:
+        super().__init__(name=full_name.rsplit(" ", 1)[-1])
+        self.full_name = full_name
+        self.flags = page.flags
+        self._page = page
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """There is nothing else to do than to show it."""
+        raise HelpWanted(self)
+
+    def help_page(self) -> str:
+        return self._page.text(self.full_name)
 
 
 class HelpWanted(Exception):

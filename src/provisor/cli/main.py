@@ -16,7 +16,8 @@ import msgspec
 
 from provisor.cli import exits, output
 from provisor.cli.exits import CommandError, UnknownCommand, UsageError
-from provisor.cli.grammar import PROGRAM, HelpWanted, StepCommand, wants_help
+from provisor.cli.grammar import PROGRAM, HelpWanted, PageCommand, StepCommand, wants_help
+from provisor.cli.pages import load_pages
 
 _COMMANDS = "provisor.cli.commands"
 
@@ -29,11 +30,18 @@ class Entry(msgspec.Struct, frozen=True):
     tree: Mapping[str, Entry] = {}
 
 
+WEBHOOK = {
+    "add": Entry("add a webhook to a provisioner", "provisioner_webhook:add"),
+    "remove": Entry("remove a webhook from a provisioner", "provisioner_webhook:remove"),
+    "update": Entry("change a webhook of a provisioner", "provisioner_webhook:update"),
+}
 PROVISIONER = {
     "add": Entry("add a provisioner", "provisioner:add"),
     "jwe-key": Entry("print the encrypted key of a provisioner", "provisioner_list:jwe_key"),
     "list": Entry("list the provisioners of a CA", "provisioner_list:list_provisioners"),
     "remove": Entry("remove a provisioner", "provisioner:remove"),
+    "update": Entry("update a provisioner", "provisioner:update"),
+    "webhook": Entry("manage the webhooks of a provisioner", tree=WEBHOOK),
 }
 CERTIFICATES = {
     "export": Entry("write the certificates that the CA issued into a file", "ca_certificates:export"),
@@ -74,13 +82,35 @@ DB = {
     "restore": Entry("go on from a backup", "db_restore:restore"),
 }
 CERTIFICATE = {
+    "bundle": Entry("put a certificate and that of its authority into one file", "certificate_files:bundle"),
+    "create": Entry("create a certificate or a signing request", "certificate_create:create"),
     "fingerprint": Entry("print the fingerprint of a certificate", "certificate:fingerprint"),
+    "format": Entry("turn PEM into DER, and DER into PEM", "certificate_files:format_certificate"),
     "inspect": Entry("print the details of a certificate or request", "certificate:inspect"),
-    "verify": Entry("verify a certificate", "certificate:verify"),
+    "install": Entry("make this machine trust a root certificate", "certificate_trust:install"),
+    "key": Entry("print the public key in a certificate", "certificate_files:key"),
+    "lint": Entry("check a certificate against the rules", "certificate_lint:lint"),
+    "needs-renewal": Entry("check whether a certificate should be renewed", "certificate_renewal:needs_renewal"),
+    "p12": Entry("put a certificate and its key into a .p12 file", "certificate_p12:p12"),
+    "sign": Entry("sign a certificate signing request", "certificate_sign:sign"),
+    "uninstall": Entry("make this machine trust a root certificate no more", "certificate_trust:uninstall"),
+    "verify": Entry("verify a certificate", "certificate_verify:verify"),
+}
+CONTEXT = {
+    "current": Entry("print the name of the current context", "context:current"),
+    "list": Entry("list the contexts", "context:list_contexts"),
+    "remove": Entry("remove a context and its files", "context:remove"),
+    "select": Entry("make a context the current one", "context:select"),
+}
+CRL = {
+    "inspect": Entry("print a certificate revocation list", "crl:inspect"),
 }
 TREE = {
     "ca": Entry("set up and use a certificate authority", tree=CA),
-    "certificate": Entry("look at certificates", tree=CERTIFICATE),
+    "certificate": Entry("make, change and look at certificates", tree=CERTIFICATE),
+    "completion": Entry("print the completion script of a shell", "completion:completion"),
+    "context": Entry("choose among several authorities", tree=CONTEXT),
+    "crl": Entry("look at certificate revocation lists", tree=CRL),
     "db": Entry("back up, restore and check the database of a CA", tree=DB),
     "serve": Entry("start a CA in the foreground", "serve:serve_command"),
     "path": Entry("print the folder of the configuration", "local:path"),
@@ -104,6 +134,10 @@ class LazyGroup(click.Group):
         """The group or the imported command; None for an unknown name."""
         return self.find(cmd_name)
 
+    def summaries(self) -> list[tuple[str, str]]:
+        """Names and summaries, sorted, without importing anything."""
+        return [(name, self._tree[name].summary) for name in sorted(self._tree)]
+
     def find(self, name: str) -> click.Command | None:
         """As `get_command`, without a context."""
         if name not in self._tree:
@@ -114,6 +148,15 @@ class LazyGroup(click.Group):
         module, _, attribute = entry.target.partition(":")
         loaded: click.Command = getattr(importlib.import_module(f"{_COMMANDS}.{module}"), attribute)
         return loaded
+
+    def find_page(self, name: str) -> click.Command | None:
+        """As `find`, but what is found may be good for its page alone."""
+        full_name = f"{self.full_name} {name}"
+        if name in self._tree and not self._tree[name].tree:
+            page = load_pages().get(full_name.partition(" ")[2])
+            if page is not None:
+                return PageCommand(full_name, page)
+        return self.find(name)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Leave the words to `invoke`: a group has no flags of its own but help."""
@@ -129,9 +172,9 @@ class LazyGroup(click.Group):
             raise HelpWanted(self._topic(words[1:]))
         if words[0].startswith("-") and words[0] != "-":
             raise UsageError(f"flag provided but not defined: -{words[0].lstrip('-')}", page=self.help_page())
-        command = self.find(words[0])
+        command = self.find_page(words[0]) if wants_help(words[1:]) else self.find(words[0])
         if command is None:
-            raise UnknownCommand(words[0])
+            raise UnknownCommand(words[0], self._tree)
         with command.make_context(words[0], words[1:], parent=ctx) as inner:
             command.invoke(inner)
 
@@ -144,9 +187,10 @@ class LazyGroup(click.Group):
     def _topic(self, words: Sequence[str]) -> click.Command:
         command: click.Command = self
         for word in words:
-            found = command.find(word) if isinstance(command, LazyGroup) else None
+            found = command.find_page(word) if isinstance(command, LazyGroup) else None
             if found is None:
-                raise UnknownCommand(f"{PROGRAM} {word}" if command is self else word)
+                known = command.list_commands(click.Context(command)) if isinstance(command, LazyGroup) else ()
+                raise UnknownCommand(f"{PROGRAM} {word}" if command is self else word, known)
             command = found
         return command
 
@@ -221,15 +265,29 @@ def report(error: BaseException) -> int:
     if os.environ.get("STEPDEBUG") == "1":
         traceback.print_exception(error)
     output.note(error.message)
+    if error.near and sys.stderr.isatty():
+        output.note(f"Did you mean {' or '.join(error.near)}?")
     return error.status
 
 
 def page_of(command: click.Command) -> str:
     """The help page of a command or group."""
-    assert isinstance(command, StepCommand | LazyGroup)
+    assert isinstance(command, StepCommand | PageCommand | LazyGroup)
     return command.help_page()
+
+
+def complete(words: Sequence[str]) -> int:
+    """Answer a shell that completes a command line (`completing`). Whatever goes wrong, its prompt stays as it is."""
+    from provisor.cli.completing import as_lines, find_candidates
+
+    try:
+        sys.stdout.write(as_lines(find_candidates(program(), words)))
+    except (CommandError, OSError):
+        return exits.FAILED
+    return exits.OK
 
 
 def main() -> None:
     """The entry point of the program."""
-    sys.exit(run(sys.argv[1:]))
+    words = sys.argv[1:]
+    sys.exit(complete(words[1:]) if words[:1] == ["__complete"] else run(words))

@@ -11,6 +11,7 @@ from provisor.cli import choose, connect, keys, output, prompt
 from provisor.cli.choose import Choice
 from provisor.cli.exits import CommandError
 from provisor.cli.grammar import Call
+from provisor.cli.offline import OfflineCA
 from provisor.client.address import CAAddress, parse_ca_url
 from provisor.client.ca import CAClient, fetch_root
 from provisor.client.tokens import TokenRequest, audience, make_token, token_window
@@ -67,15 +68,24 @@ def check_key_holder(claims: TokenClaims) -> None:
     raise CommandError("token is not supported")
 
 
-def new_token(call: Call, wish: Wish) -> str:
-    """A token made with the key of one of the CA's provisioners. Raises `CommandError`."""
+def new_token(call: Call, wish: Wish, offline: OfflineCA | None = None) -> str:
+    """A token made with the key of one of the CA's provisioners; `offline` is asked instead of `--ca-url`.
+
+    Raises `CommandError`.
+    """
+    if offline is not None:
+        return _make_with(call, wish, offline.client(), offline.audience(wish.purpose), offline.root_fingerprint)
     address = connect.ca_address(call)
     roots = connect.load_roots(call)
-    with CAClient(address, roots) as client:
-        choice, wish = choose_for(call, wish, choose.read_choices(client.provisioners()))
-        key = provisioner_key(call, client, choice)
-        request = token_request(choice.name, choice.key_id, audience(address, wish.purpose), wish)
-    return make_token(msgspec.structs.replace(request, root_fingerprint=connect.root_fingerprint(roots)), key)
+    with CAClient(address, roots, connect.own_identity(call)) as client:
+        return _make_with(call, wish, client, audience(address, wish.purpose), connect.root_fingerprint(roots))
+
+
+def _make_with(call: Call, wish: Wish, client: CAClient, aud: str, root_fingerprint: str) -> str:
+    choice, wish = choose_for(call, wish, choose.read_choices(client.provisioners()))
+    key = provisioner_key(call, client, choice)
+    request = token_request(choice.name, choice.key_id, aud, wish)
+    return make_token(msgspec.structs.replace(request, root_fingerprint=root_fingerprint), key)
 
 
 def choose_for(call: Call, wish: Wish, choices: Sequence[Choice]) -> tuple[Choice, Wish]:
@@ -85,6 +95,8 @@ def choose_for(call: Call, wish: Wish, choices: Sequence[Choice]) -> tuple[Choic
         subject = ask_subject()
         names = [subject] if wish.names is not None and not any(wish.names) else wish.names
         wish = msgspec.structs.replace(wish, subject=subject, names=names)
+    if choice.kind == "ACME" and call.has("acme") and call.switch("offline"):
+        raise CommandError("offline mode and ACME are mutually exclusive")
     if choice.kind in ("ACME", "SCEP") and not call.has("acme"):
         raise CommandError(f"provisor {choice.kind} provisioners do not support token auth flows")
     if choice.kind != "JWK":
@@ -123,12 +135,14 @@ def token_request(issuer: str, key_id: str, aud: str, wish: Wish) -> TokenReques
     )
 
 
-def client_for(call: Call, credential: Credential) -> CAClient:
-    """The client to use a token with, shown as `✔ CA: URL`.
+def client_for(call: Call, credential: Credential, offline: OfflineCA | None = None) -> CAClient:
+    """The client to use a token with, shown as `✔ CA: URL`; without a word the one of `offline`.
 
     A token that names its CA (`aud`) and the CA's root (`sha`) needs neither `--ca-url` nor `--root`: the root comes
     from the CA and is what the token says (cli-admin 6.5).
     """
+    if offline is not None:
+        return offline.client()
     aud = credential.claims.aud[0] if credential.claims.aud else ""
     if not credential.claims.sha or not aud.lower().startswith("http"):
         client = connect.open_client(call)
@@ -137,7 +151,7 @@ def client_for(call: Call, credential: Credential) -> CAClient:
     shown, address = _address(call, aud)
     root = fetch_root(address, credential.claims.sha)
     output.done("CA", shown)
-    return CAClient(address, root.encode())
+    return CAClient(address, root.encode(), connect.own_identity(call))
 
 
 def _address(call: Call, aud: str) -> tuple[str, CAAddress]:

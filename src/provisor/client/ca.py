@@ -15,12 +15,12 @@ import hashlib
 from collections.abc import Mapping
 from http import HTTPStatus
 from types import TracebackType
-from typing import Final, Self, TypeVar
+from typing import Final, Protocol, Self, TypeVar
 from urllib.parse import quote
 
 from provisor.client.address import CAAddress, parse_ca_url
-from provisor.client.errors import BadAnswer, CAError
-from provisor.client.transport import Answer, Identity, Transport, make_tls_context
+from provisor.client.errors import BadAnswer, CAError, refusal
+from provisor.client.transport import MAX_ANSWER_BYTES, Answer, Identity, Transport, make_tls_context
 from provisor.core.pem import parse_certificates
 from provisor.errors import BadRequest, Malformed
 from provisor.wire import api, gojson
@@ -33,6 +33,22 @@ _MAX_PAGES = 10_000
 _MAX_CRL_BYTES = 256 * 1024 * 1024
 
 
+class Sender(Protocol):
+    """What carries requests to a CA: a connection, or a CA in this process."""
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        max_bytes: int = MAX_ANSWER_BYTES,
+    ) -> Answer: ...
+
+    def close(self) -> None: ...
+
+
 class CAClient:
     """`url` is the CA's, with or without `https://`; `roots` the PEM of the roots that it is trusted by.
 
@@ -40,9 +56,17 @@ class CAClient:
     use `fetch_root` for the one case in which that is right.
     """
 
-    def __init__(self, url: str | CAAddress, roots: bytes | None, identity: Identity | None = None) -> None:
+    def __init__(
+        self,
+        url: str | CAAddress,
+        roots: bytes | None,
+        identity: Identity | None = None,
+        *,
+        sender: Sender | None = None,
+    ) -> None:
+        """`sender` takes the place of a connection, roots and identity."""
         self.address = url if isinstance(url, CAAddress) else parse_ca_url(url)
-        self._transport = Transport(self.address, make_tls_context(roots, identity))
+        self._transport = sender or Transport(self.address, make_tls_context(roots, identity))
 
     def __enter__(self) -> Self:
         return self
@@ -175,8 +199,8 @@ def error_of(answer: Answer) -> CAError | BadAnswer:
         body = gojson.decode_json(answer.body, api.ErrorResponse)
     except BadRequest:
         text = answer.body[:200].decode(errors="replace").strip() if answer.content_type == "text/plain" else ""
-        return CAError(answer.status, text or _phrase(answer.status))
-    return CAError(body.status or answer.status, body.message)
+        return refusal(answer.status, text or _phrase(answer.status))
+    return refusal(body.status or answer.status, body.message)
 
 
 def _phrase(status: int) -> str:

@@ -71,14 +71,17 @@ def make_tls_context(roots: bytes | None, identity: Identity | None = None) -> s
             context.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN  # an intermediate may be the anchor
             context.load_verify_locations(cadata=roots.decode("ascii"))
         if identity is not None:
-            _load_identity(context, identity)
+            load_identity(context, identity)
     except (ssl.SSLError, UnicodeDecodeError) as error:
         raise BadAnswer(f"error loading certificates: {_tls_reason(error)}") from error
     return context
 
 
-def _load_identity(context: ssl.SSLContext, identity: Identity) -> None:
-    """The interface wants a file name: one that exists in memory only, where the system has such files."""
+def load_identity(context: ssl.SSLContext, identity: Identity) -> None:
+    """Have `context` show this certificate. Raises `ssl.SSLError`.
+
+    The interface wants a file name: one that exists in memory only, where the system has such files.
+    """
     content = identity.key + b"\n" + identity.chain
     if hasattr(os, "memfd_create"):
         handle = os.memfd_create("identity")

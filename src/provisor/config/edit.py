@@ -25,28 +25,23 @@ def add_provisioner(document: Document, entry: Document) -> dict[str, object]:
 
     Raises `Conflict` when its name or token id is taken, `ConfigError` when its claims contradict the authority's.
     """
-    entries = _entries(document)
-    _check_free(entries, entry)
-    _check_claims(document, entry, "error storing provisioner")
-    return _with_entries(document, [*entries, dict(entry)])
+    check_addition(document, entry)
+    check_claims(document, entry, adding(entry))
+    return _with_entries(document, [*_entries(document), dict(entry)])
 
 
 def update_provisioner(document: Document, name: str, entry: Document) -> dict[str, object]:
-    """The document with `entry` in the place of the provisioner called `name`.
+    """The document with `entry` in the place of the provisioner called `name`, whose name and token id may change.
 
-    Raises `NotFound`, `ConfigError`, and `Conflict` when the change would give the provisioner another token id.
+    Raises `NotFound`, `ConfigError` when its claims contradict the authority's, and `Conflict` when the new name or
+    token id is another's.
     """
     entries = _entries(document)
     at = _place(entries, name)
-    token_id, old = _token_id(entry), _token_id(entries[at])
-    if token_id != old:
-        new = _name(entry)
-        # step-ca: an update is looked up by its new id, so that one which changes the id finds nothing.
-        text = f"error updating provisioner '{new}' in authority cache: provisioner {token_id} not found"
-        raise Conflict(f"error updating provisioner: {text}", public=f"error updating provisioner: {text}")
-    others = [*entries[:at], *entries[at + 1 :]]
-    _check_free(others, entry)
-    _check_claims(document, entry, "error updating provisioner")
+    check_claims(document, entry, updating(entry))
+    # step-ca: finds no provisioner under a new name or id, so that in ca.json nothing can be renamed or get a new key
+    doing = f"error updating provisioner: error updating provisioner '{_name(entry)}' in authority cache"
+    _check_free([*entries[:at], *entries[at + 1 :]], entry, doing)
     return _with_entries(document, [*entries[:at], dict(entry), *entries[at + 1 :]])
 
 
@@ -62,6 +57,12 @@ def find_provisioner(document: Document, name: str) -> dict[str, object] | None:
     return next((entry for entry in _entries(document) if _name(entry) == name), None)
 
 
+def get_provisioner(document: Document, name: str) -> dict[str, object]:
+    """As `find_provisioner`. Raises `NotFound`."""
+    entries = _entries(document)
+    return entries[_place(entries, name)]
+
+
 def encode_document(document: Document) -> bytes:
     """The octets to write: indented by tabs, a newline at the end, defaults spelt out."""
     return encode_config(_materialised(document)) + b"\n"
@@ -72,34 +73,54 @@ def encode_document(document: Document) -> bytes:
 
 def _place(entries: Sequence[Document], name: str) -> int:
     for at, entry in enumerate(entries):
-        if _name(entry) == name:
+        if name and _name(entry) == name:
             return at
     text = f"error loading provisioner: provisioner {name} not found"
+    if not name:
+        text = "provisioner options must define either ID or Name to remove"
     raise NotFound(text, public=text)
 
 
-def _check_free(entries: Sequence[Document], entry: Document) -> None:
+def adding(entry: Document) -> str:
+    """What the text of a refused addition begins with."""
+    return f'error storing provisioner: error validating configuration for provisioner "{_name(entry)}"'
+
+
+def updating(entry: Document) -> str:
+    """What the text of a refused change begins with."""
+    return f"error updating provisioner: error initializing provisioner {_name(entry)}"
+
+
+def check_addition(document: Document, entry: Document) -> None:
+    """Raises `Conflict` when the name or the token id of a new provisioner is taken."""
+    _check_free(_entries(document), entry, "error storing provisioner")
+
+
+def _check_free(entries: Sequence[Document], entry: Document, doing: str) -> None:
     name, token_id = _name(entry), _token_id(entry)
     if any(_name(other) == name for other in entries):
-        _refuse(f"provisioner with name {name} already exists")
+        _refuse(f"{doing}: provisioner with name {name} already exists")
     if token_id is not None and any(_token_id(other) == token_id for other in entries):
-        _refuse(f"provisioner with token ID {token_id} already exists")
+        _refuse(f"{doing}: provisioner with token ID {token_id} already exists")
 
 
-def _refuse(reason: str) -> None:
-    text = f"error storing provisioner: {reason}"
+def _refuse(text: str) -> None:
     raise Conflict(text, public=text)
 
 
-def _check_claims(document: Document, entry: Document, doing: str) -> None:
+def check_claims(document: Document, entry: Document, doing: str) -> None:
+    """Raises `ConfigError`, `doing` in front, when the claims of `entry` contradict those of the authority."""
     own = canonical_members(entry, ("claims",)).get("claims")
     inherited = load_config(encode_config(document)).config.authority.claims
     try:
-        settings = ClaimSettings.from_members(own, path="claims") if isinstance(own, Mapping) else None
-        merge(merge(BUILT_IN, inherited), settings)
+        parent = merge(BUILT_IN, inherited)
     except ClaimsError as error:
-        text = f'{doing}: error validating configuration for provisioner "{_name(entry)}": claims: {error}'
-        raise ConfigError("", text) from error
+        where = f"{doing.partition(':')[0]}: error generating provisioner config"
+        raise ConfigError("", f"{where}: claims: {error}") from error
+    try:
+        merge(parent, ClaimSettings.from_members(own, path="claims") if isinstance(own, Mapping) else None)
+    except ClaimsError as error:
+        raise ConfigError("", f"{doing}: claims: {error}") from error
 
 
 def _name(entry: Document) -> str:

@@ -22,13 +22,14 @@ class Kind(Struct, frozen=True):
     """A provisioner type: its spelling, its number in certificates, and its members.
 
     `members` in the order they are served. A value in `always` is served when the member is absent;
-    members not in it are left out when empty.
+    members not in it are left out when empty, those in `kept` only when absent.
     """
 
     name: str
     number: int
     members: tuple[str, ...]
     always: Mapping[str, object] = {}
+    kept: tuple[str, ...] = ()
 
     def token_id(self, name: str, raw: Mapping[str, object]) -> str:
         """Where tokens for a provisioner of this kind are looked up (provisioners 1.3)."""
@@ -70,6 +71,7 @@ KINDS: Final[Mapping[str, Kind]] = {
                 *("disableSSHCAUser", "disableSSHCAHost", "instanceAge", *_TAIL),
             ),
             {"disableCustomSANs": False, "disableTrustOnFirstUse": False, "instanceAge": "0s"},
+            ("disableSSHCAUser", "disableSSHCAHost"),
         ),
         Kind(
             "AWS",
@@ -157,7 +159,7 @@ def public_form(kind: Kind, spelling: str, name: str, raw: Mapping[str, object])
                 shown[member] = _options(value)
         elif member == "instanceAge":
             shown[member] = format_duration(parse_duration(value)) if isinstance(value, str) and value else "0s"
-        elif value or (member in kind.always and value is not None):
+        elif value or (member in (*kind.always, *kind.kept) and value is not None):
             shown[member] = value
         elif member in kind.always:
             shown[member] = kind.always[member]

@@ -23,14 +23,12 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
         ("--ssh", "--ssh"),
         ("--remote-management", "--remote-management"),
         ("--remote-management --admin-subject boss", "--remote-management"),
-        ("--helm", "--helm"),
         ("--ra StepCAS", "--ra"),
         ("--ra cloudcas", "--ra"),
         ("--kms azurekms", "--kms"),
         ("--kms-root azurekms:name=x", "--kms-root"),
         ("--issuer https://ca", "--issuer"),
         ("--deployment-type linked", "'linked'"),
-        ("--deployment-type HOSTED", "'hosted'"),
     ],
 )
 def test_what_is_not_built_is_refused_by_name(desk: Desk, flags: str, named: str) -> None:

@@ -67,9 +67,9 @@ def test_the_chain_of_a_server_is_looked_at(desk: Desk) -> None:
 @pytest.mark.parametrize(
     ("flags", "text"),
     [
-        ([], "certificate signed by unknown authority"),
+        ([], "certificate is valid for 10.0.0.1, 2001:db8::1, not 127.0.0.1"),
         (["--roots", "rsa.crt", "--servername", "leaf.test"], "certificate signed by unknown authority"),
-        (["--roots", "root.crt", "--servername", "other.test"], "certificate is not valid for other.test"),
+        (["--roots", "root.crt", "--servername", "other.test"], ", not other.test"),
         (["--roots", "nofile"], "failure to load root certificate pool from input path 'nofile'"),
     ],
 )
@@ -101,13 +101,6 @@ def test_other_places_are_files(place: str) -> None:
 @pytest.mark.parametrize("place", ["https://ca", "TLS://ca:1", "tcp://ca", "smtps://mail", "ldaps://dir"])
 def test_these_places_are_servers(place: str) -> None:
     assert is_url(place)
-
-
-@pytest.mark.parametrize("flag", ["--verify-crl", "--verify-ocsp", "--issuing-ca=x", "--crl-endpoint=x"])
-def test_what_is_not_built_is_refused_by_name(desk: Desk, flag: str) -> None:
-    ended = desk.run(["certificate", "verify", "chain.crt", flag])
-    assert ended.status == 1
-    assert flag.partition("=")[0] in ended.stderr
 
 
 def test_a_certificate_that_is_cut_off_is_none(desk: Desk) -> None:

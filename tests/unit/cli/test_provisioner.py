@@ -104,14 +104,154 @@ def test_another_answer_edits_nothing(
 
 
 @pytest.mark.parametrize(
-    "kind", ["ACME", "acme", "OIDC", "SSHPOP", "K8sSA", "Nebula", "SCEP", "AWS", "GCP", "Azure", "X5C"]
+    ("kind", "flags"),
+    [
+        ("acme", ""),
+        ("SSHPOP", ""),
+        ("sCep", ""),
+        ("AWS", ""),
+        ("noop", "--create --password-file newpw"),
+    ],
 )
-def test_other_types_are_refused_by_name(desk: Desk, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+def test_the_type_may_be_in_any_case_and_flags_of_others_do_not_matter(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, kind: str, flags: str
+) -> None:
+    Server(monkeypatch, 404)
+    others = "--client-id y --x5c-roots nofile --azure-tenant t --gcp-project p"
+    assert desk.run(f"ca provisioner add x --type {kind} {flags} {others}").status == 0
+    assert document(desk)["authority"]["provisioners"][1]["type"] == ("JWK" if kind == "noop" else kind.upper())
+
+
+@pytest.mark.parametrize("words", ["ca provisioner update me --name you", "ca provisioner update me --create=false"])
+def test_an_update_asks_the_ca_first(desk: Desk, monkeypatch: pytest.MonkeyPatch, words: str) -> None:
     server = Server(monkeypatch, 404)
-    ended = desk.run(f"ca provisioner add x --type {kind} --client-id y --x5c-roots z --challenge http-01")
+    assert desk.run(words).status == 0
+    assert server.asked == [("GET", "/admin/admins")]
+    Server(monkeypatch, 401)
+    before = config_file(desk).read_bytes()
+    assert "is not supported by this version of provisor" in desk.run("ca provisioner update x").stderr
+    assert config_file(desk).read_bytes() == before
+
+
+def test_an_update_keeps_what_it_does_not_know(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    Server(monkeypatch, 404)
+    authority = document(desk)["authority"]
+    kept = {
+        "policy": {"x509": {"allow": {"dns": ["*.x"]}}},
+        "provisor": {"own": 1},
+        "unknown": [1],
+    }
+    options = {"x509": {"templateFile": "x.tpl", "note": 1}, "webhooks": [{"name": "w", "own": 2}], "wire": {"a": 1}}
+    claims = {"minUserSSHCertDuration": "1h0m0s", "enableSSHCA": False, "own": "x"}
+    authority["provisioners"].append({"type": "aws", "name": "a", "iidRoots": "/f", "imdsVersions": ["v2"], **kept})
+    authority["provisioners"][1] |= {"options": options, "claims": claims}
+    change(desk, {"authority": authority})
+    assert desk.run("ca provisioner update a --aws-account 1").status == 0
+    entry = document(desk)["authority"]["provisioners"][1]
+    assert {name: entry[name] for name in kept} == kept
+    assert (entry["iidRoots"], entry["imdsVersions"], entry["accounts"]) == ("/f", ["v2"], ["1"])
+    assert entry["options"] == {**options, "ssh": {}}
+    assert claims.items() <= entry["claims"].items()
+
+
+def test_a_new_template_takes_the_place_of_a_file(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    Server(monkeypatch, 404)
+    authority = document(desk)["authority"]
+    authority["provisioners"][0]["options"] = {"x509": {"templateFile": "old.tpl"}}
+    change(desk, {"authority": authority})
+    desk.write("new.tpl", b"\xef\xbb\xbf{}\n")
+    assert desk.run("ca provisioner update me --x509-template new.tpl").status == 0
+    assert document(desk)["authority"]["provisioners"][0]["options"]["x509"] == {"template": "{}\n"}
+
+
+def test_an_unknown_type_is_not_updated(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    Server(monkeypatch, 404)
+    authority = document(desk)["authority"]
+    authority["provisioners"].append({"type": "NEW", "name": "n"})
+    change(desk, {"authority": authority})
+    ended = desk.run("ca provisioner update n --disable-renewal")
     assert ended.status == 1
-    assert ended.stderr == f"provisioner type '{kind}' is not supported by this version of provisor\n"
-    assert server.asked == []
+    assert "error loading provisioner: provisioner n not found" in ended.stderr
+
+
+def test_a_removed_admin_is_gone_however_often_it_was_there(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    Server(monkeypatch, 404)
+    authority = document(desk)["authority"]
+    authority["provisioners"].append({"type": "AWS", "name": "a", "accounts": ["1", "2", "3", "1", "1"]})
+    change(desk, {"authority": authority})
+    assert desk.run("ca provisioner update a --remove-aws-account 1").status == 0
+    assert sorted(document(desk)["authority"]["provisioners"][1]["accounts"]) == ["2", "3"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "text"),
+    [
+        ("--public-key nofile", "open nofile failed: no such file or directory"),
+        ("--public-key ''", "open  failed: no such file or directory"),
+        ("--private-key nofile", "error reading nofile: open nofile: no such file or directory"),
+        ("--private-key pw", "unexpected error on pw: : unsupported format"),
+        ("--create --private-key pw", "flag '--create' is incompatible with 'private-key'"),
+        ("--x509-template nofile", "open nofile failed: no such file or directory"),
+        ("--x509-min-dur=-20h", "claims: MinTLSCertDuration must be greater than 0"),
+        ("--name ''", "error initializing provisioner : provisioner name cannot be empty"),
+        ("--create", "error allocating terminal"),
+    ],
+)
+def test_a_refused_update_writes_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch, flags: str, text: str) -> None:
+    Server(monkeypatch, 404)
+    before = config_file(desk).read_bytes()
+    ended = desk.run(f"ca provisioner update me {flags}")
+    assert ended.status == 1
+    assert text in ended.stderr
+    assert config_file(desk).read_bytes() == before
+
+
+@pytest.mark.parametrize("content", [b"\x00" * 10, b"[" * 100, b"-----BEGIN X-----\nAAAA\n-----END X-----\n", b"{}"])
+@pytest.mark.parametrize(
+    "flags",
+    [
+        "--type X5C --x5c-roots junk",
+        "--type Nebula --nebula-root junk",
+        "--type K8sSA --public-key junk",
+        "--type ACME --attestation-roots junk",
+        "--type SCEP --scep-decrypter-certificate-file junk",
+        "--type SCEP --scep-decrypter-key-file junk",
+        "--private-key junk --public-key junk",
+        "--type ACME --x509-template-data junk",
+    ],
+)
+def test_junk_is_refused_in_one_line_or_stored_as_it_is(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, flags: str, content: bytes
+) -> None:
+    Server(monkeypatch, 404)
+    before = config_file(desk).read_bytes()
+    desk.write("junk", content)
+    ended = desk.run(f"ca provisioner add x {flags}")
+    if ended.status == 0:
+        assert flags.endswith("template-data junk")
+        assert content == b"{}"
+        return
+    assert len(ended.stderr.splitlines()) in (1, 3)
+    assert config_file(desk).read_bytes() == before
+
+
+@pytest.mark.parametrize("enabled", [True, None])
+def test_webhooks_of_remote_management_are_refused_by_name(desk: Desk, enabled: bool | None) -> None:
+    if enabled is None:
+        config_file(desk).unlink()
+    else:
+        change(desk, {"authority": document(desk)["authority"] | {"enableAdmin": enabled}})
+    for words in ("add a b --url https://x", "update a b --kind NOTIFYING", "remove a b"):
+        ended = desk.run(f"ca provisioner webhook {words}")
+        assert ended.status == 1
+        assert ended.stderr.splitlines()[-1] == (
+            "webhooks need remote management, which is not supported by this version of provisor"
+        )
+
+
+def test_the_type_of_certificates_of_a_webhook_is_checked_first(desk: Desk) -> None:
+    ended = desk.run("ca provisioner webhook add a b --cert-type FOO")
+    assert ended.stderr == "invalid value 'FOO' for flag '--cert-type'; options are ALL, X509, and SSH\n"
 
 
 def test_what_we_do_not_know_stays_as_it_is(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,3 +333,35 @@ def test_what_is_no_key_is_refused(desk: Desk, monkeypatch: pytest.MonkeyPatch, 
     desk.write("key", content)
     assert desk.run("ca provisioner add x --public-key key").status == 1
     assert config_file(desk).read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("entry", "text"),
+    [
+        ({"type": "JWK"}, "provisioner key cannot be empty"),
+        ({"type": "JWK", "key": {"kty": "EC"}}, "error initializing provisioner b: "),
+        ({"type": "X5C"}, "provisioner root(s) cannot be empty"),
+        ({"type": "x5c", "roots": "anVuaw=="}, "provisioner root(s) cannot be empty"),
+        ({"type": "nebula", "roots": "anVuaw=="}, "provisioner root(s) cannot be empty"),
+        ({"type": "k8ssa", "publicKeys": "anVuaw=="}, "cannot be initialized without pub keys"),
+        ({"type": "azure"}, "provisioner tenantId cannot be empty"),
+        ({"type": "oidc", "clientID": "c"}, "configurationEndpoint cannot be empty"),
+        ({"type": "oidc", "configurationEndpoint": "https://x"}, "clientID cannot be empty"),
+        ({"type": "scep", "minimumPublicKeyLength": 2049}, "2049 bits is not exactly divisible by 8"),
+        ({"type": "scep", "decrypterKey": "pkcs11:id=1"}, "failed initializing kms: unsupported kms type 'pkcs11'"),
+        ({"type": "scep", "decrypterKey": "x"}, "failed parsing decrypter key: error parsing x: scheme is missing"),
+        ({"type": "scep", "decrypterKey": "softkms:path=/nofile"}, "failed creating decrypter: key not found"),
+    ],
+)
+def test_an_entry_that_no_ca_could_use_is_not_written_again(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, entry: Mapping[str, Any], text: str
+) -> None:
+    Server(monkeypatch, 404)
+    authority = document(desk)["authority"]
+    authority["provisioners"].append({**entry, "name": "b"})
+    change(desk, {"authority": authority})
+    ended = desk.run("ca provisioner update b")
+    assert ended.status == 1
+    assert "error updating provisioner: error initializing provisioner b: " in ended.stderr
+    assert text in ended.stderr
+    assert desk.run("ca provisioner remove b").status == 0

@@ -27,7 +27,7 @@ from provisor.client.tokens import (
     open_provisioner_key,
     token_window,
 )
-from provisor.client.transport import Identity
+from provisor.client.transport import Identity, Transport, make_tls_context
 from provisor.core.keys import PrivateKey
 from provisor.core.names import classify_sans
 from provisor.core.pem import encode_private_key, parse_certificates
@@ -289,10 +289,13 @@ def test_an_answer_that_comes_in_drops_does_not_take_longer_than_the_limit(ca: F
             time.sleep(0.05)
 
     ca.trouble["/health"] = drip
-    client._transport._timeout = 0.3
+    hasty = Transport(client.address, make_tls_context(ca.pki.root_pem), timeout_seconds=0.3)
     started = time.monotonic()
-    with pytest.raises(Unreachable, match=r"no answer within 0\.3 seconds"):
-        client.health()
+    with (
+        CAClient(client.address, None, sender=hasty) as impatient,
+        pytest.raises(Unreachable, match=r"no answer within 0\.3 seconds"),
+    ):
+        impatient.health()
     assert time.monotonic() - started < 2
 
 

@@ -90,15 +90,57 @@ def test_an_unknown_name_is_refused_with_the_recorded_text(edit: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "entry", "token_id"),
-    [("you", {**JWK, "name": "me"}, "me:k1"), ("acme", {"type": "ACME", "name": "acme2"}, "acme/acme2")],
+    ("name", "entry"),
+    [
+        ("you", {**JWK, "name": "me"}),
+        ("you", {**JWK, "key": {"kid": "k2"}}),
+        ("acme", {"type": "ACME", "name": "acme2"}),
+        ("acme", {"type": "OIDC", "name": "acme", "clientID": "c"}),
+    ],
 )
-def test_an_update_cannot_change_the_id(name: str, entry: dict[str, Any], token_id: str) -> None:
+def test_an_update_may_change_name_and_id(name: str, entry: dict[str, Any]) -> None:
+    found = provisioners(update_provisioner(OWN, name, entry))
+    assert entry in found
+    assert len(found) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "entry", "text"),
+    [
+        ("you", {**JWK, "name": "acme"}, "provisioner with name acme already exists"),
+        (
+            "acme",
+            {"type": "OIDC", "name": "acme", "clientID": "you:k1"},
+            "provisioner with token ID you:k1 already exists",
+        ),
+    ],
+)
+def test_an_update_cannot_take_what_is_another_s(name: str, entry: dict[str, Any], text: str) -> None:
     with pytest.raises(Conflict) as raised:
         update_provisioner(OWN, name, entry)
     assert raised.value.public == (
-        f"error updating provisioner: error updating provisioner '{entry['name']}' in authority cache: "
-        f"provisioner {token_id} not found"
+        f"error updating provisioner: error updating provisioner '{entry['name']}' in authority cache: {text}"
+    )
+
+
+@pytest.mark.parametrize("edit", [remove_provisioner, lambda document, name: update_provisioner(document, name, JWK)])
+def test_a_provisioner_without_name_cannot_be_asked_for(edit: Any) -> None:
+    with pytest.raises(NotFound) as raised:
+        edit({"authority": {"provisioners": [{"type": "ACME"}]}}, "")
+    assert raised.value.public == "provisioner options must define either ID or Name to remove"
+
+
+def test_limits_of_an_update_and_of_the_authority_have_words_of_their_own() -> None:
+    claims = {"minTLSCertDuration": "48h"}
+    with pytest.raises(ConfigError) as raised:
+        update_provisioner(OWN, "you", {**JWK, "claims": claims})
+    assert str(raised.value.public).startswith(
+        "error updating provisioner: error initializing provisioner you: claims: MaxCertDuration cannot be less"
+    )
+    with pytest.raises(ConfigError) as raised:
+        add_provisioner({"authority": {"claims": claims}}, ACME)
+    assert str(raised.value.public).startswith(
+        "error storing provisioner: error generating provisioner config: claims: MaxCertDuration cannot be less"
     )
 
 

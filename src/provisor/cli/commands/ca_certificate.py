@@ -7,19 +7,22 @@ from collections.abc import Sequence
 
 from msgspec import UNSET
 
-from provisor.cli import exits, files, newkey, output, tokens, userdata
+from provisor.cli import exits, files, newkey, offline, output, tokens, userdata
 from provisor.cli.commands import common
 from provisor.cli.exits import CommandError
 from provisor.cli.grammar import Call, command, texts, unbuilt
+from provisor.cli.offline import OfflineCA
 from provisor.cli.times import time_flag
 from provisor.cli.tokens import Credential, Wish
 from provisor.client.ca import CAClient, chain_of
 from provisor.client.csr import csr_fingerprint, csr_pem, make_csr
-from provisor.core.keys import PrivateKey
+from provisor.client.errors import BadAnswer
+from provisor.core.keys import PrivateKey, spki_der
 from provisor.core.names import classify_sans
-from provisor.core.pem import encode_private_key, parse_blocks
+from provisor.core.pem import encode_pem, encode_private_key, parse_blocks, parse_certificates
+from provisor.core.x509.certificate import parse_certificate
 from provisor.core.x509.request import CertificateRequest, parse_csr, verify_csr
-from provisor.errors import BadCSR, Unencodable
+from provisor.errors import BadCSR, Malformed, Unencodable
 from provisor.wire.api import SignRequest
 
 _CERTIFICATE_FLAGS = (
@@ -82,17 +85,22 @@ def certificate(call: Call) -> None:
 
     The certificate file gets the certificate and its intermediates, the key file the unencrypted key.
     """
+    if _same_file(*call.arguments[1:]):
+        raise CommandError(f"the certificate and the key cannot both be written to {call.arguments[1]}")
+    _check_offline(call)
+    with offline.open_offline(call) as ca:
+        _certify(call, ca)
+
+
+def _certify(call: Call, ca: OfflineCA | None) -> None:
     subject, crt_file, key_file = call.arguments
-    _refuse_offline(call)
-    if _same_file(crt_file, key_file):
-        raise CommandError(f"the certificate and the key cannot both be written to {crt_file}")
     names = call.texts("san")
     if call.text("token"):
         credential = tokens.read_credential(call.text("token"))
     else:
         subject = subject or tokens.ask_subject()
         wish = Wish(purpose="sign", subject=subject, names=names or (subject,))
-        credential = tokens.read_credential(tokens.new_token(call, wish))
+        credential = tokens.read_credential(tokens.new_token(call, wish, ca))
     tokens.check_key_holder(credential.claims)
     if call.text("token") and names:
         raise exits.exclusive_flags("token", "san")
@@ -100,12 +108,12 @@ def certificate(call: Call) -> None:
         raise CommandError(f"token subject '{credential.claims.sub}' and argument '{subject}' do not match")
     key = newkey.generate_for(call)
     csr = _make_csr(key, credential, names)
-    with tokens.client_for(call, credential) as client:
+    with tokens.client_for(call, credential, ca) as client:
         for path in (crt_file, key_file):
             files.check_writable(path, force=call.switch("force"))
-        _issue(call, client, csr_pem(csr), credential, crt_file)
+        chain = _issue(call, client, csr_pem(csr), credential, spki_der(key.public_key()))
     content = encode_private_key(key, random=secrets.token_bytes)
-    files.write_file(key_file, content, 0o600, force=True)
+    files.write_together([files.Output(crt_file, chain), files.Output(key_file, content)])
     output.done("Certificate", crt_file)
     output.done("Private Key", key_file)
 
@@ -115,12 +123,9 @@ def _same_file(one: str, other: str) -> bool:
     return one == other and not one.startswith("/dev/")
 
 
-def _refuse_offline(call: Call) -> None:
-    if not call.switch("offline"):
-        return
-    if call.text("token"):
+def _check_offline(call: Call) -> None:
+    if call.switch("offline") and call.text("token"):
         raise exits.incompatible_flags("offline", "token")
-    raise exits.not_built("offline")
 
 
 def _make_csr(key: PrivateKey, credential: Credential, names: Sequence[str]) -> bytes:
@@ -133,8 +138,8 @@ def _make_csr(key: PrivateKey, credential: Credential, names: Sequence[str]) -> 
         raise CommandError(f"error creating certificate request: {error.detail}") from error
 
 
-def _issue(call: Call, client: CAClient, csr: str, credential: Credential, crt_file: str) -> None:
-    """Request the certificate and write it with its intermediates. The file was asked about before."""
+def _issue(call: Call, client: CAClient, csr: str, credential: Credential, spki: bytes) -> bytes:
+    """Request the certificate; the PEM of it and its intermediates. Raises `BadAnswer` for another key's."""
     not_after, not_before = time_flag(call, "not-after"), time_flag(call, "not-before")
     data = userdata.encode_user_data(call)
     request = SignRequest(
@@ -144,15 +149,27 @@ def _issue(call: Call, client: CAClient, csr: str, credential: Credential, crt_f
         not_before=not_before,
         template_data=UNSET if data is None else data,
     )
-    chain = chain_of(client.sign(request))
-    files.write_file(crt_file, "".join(chain).encode(), 0o600, force=True)
+    answered = "".join(chain_of(client.sign(request))).encode()
+    try:
+        chain = parse_certificates(answered)
+        leaf = parse_certificate(chain[0])
+    except Malformed as error:
+        raise BadAnswer(f"the CA answered with a certificate that cannot be read: {error.detail}") from error
+    if leaf.spki != spki:
+        raise BadAnswer("the CA answered with a certificate for another key")
+    return "".join(encode_pem("CERTIFICATE", der) for der in chain).encode()
 
 
 @command("ca sign", usage="<csr-file> <crt-file>", flags=_SIGN_FLAGS, least=2, most=2)
 def sign(call: Call) -> None:
     """sign a certificate signing request"""
+    _check_offline(call)
+    with offline.open_offline(call) as ca:
+        _sign(call, ca)
+
+
+def _sign(call: Call, ca: OfflineCA | None) -> None:
     csr_file, crt_file = call.arguments
-    _refuse_offline(call)
     request = _read_csr(csr_file)
     if call.text("token"):
         credential = tokens.read_credential(
@@ -166,14 +183,15 @@ def sign(call: Call) -> None:
             names=[name.value for name in request.names] or (subject,),
             csr_fingerprint=csr_fingerprint(request.der),
         )
-        credential = tokens.read_credential(tokens.new_token(call, wish))
+        credential = tokens.read_credential(tokens.new_token(call, wish, ca))
     tokens.check_key_holder(credential.claims)
     subject = credential.claims.sub
     if request.common_name.lower() != subject.lower():
         raise CommandError(f"token subject '{subject}' and CSR CommonName '{request.common_name}' do not match")
-    with tokens.client_for(call, credential) as client:
+    with tokens.client_for(call, credential, ca) as client:
         files.check_writable(crt_file, force=call.switch("force"))
-        _issue(call, client, csr_pem(request.der), credential, crt_file)
+        chain = _issue(call, client, csr_pem(request.der), credential, request.spki)
+    files.write_file(crt_file, chain, 0o600, force=True)
     output.done("Certificate", crt_file)
 
 

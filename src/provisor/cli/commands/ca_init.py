@@ -22,8 +22,17 @@ _DEPLOYMENTS = ("standalone", "linked", "hosted")
 _DEPLOYMENT_ITEMS = (
     "Standalone - a CA you run yourself",
     "Linked - standalone, plus a management service (not supported by this version)",
-    "Hosted - a CA run for you by a service (not supported by this version)",
+    "Hosted - a CA run for you by a service",
 )
+_HOSTED = """
+A hosted CA is run for you by Smallstep, and has its keys there. An account comes first:
+
+    https://u.step.sm/hosted
+
+Then connect this machine to it, with the address and the fingerprint that the account shows:
+
+    $ provisor ca bootstrap --ca-url <url> --fingerprint <fingerprint>
+"""
 
 FLAGS = (
     Flag(("root",), help="an existing root certificate to use", metavar="FILE", ignores_environment=True),
@@ -40,6 +49,7 @@ FLAGS = (
     text("with-ca-url", help="the URL to write into defaults.json", metavar="URL"),
     switch("no-db", help="no database in the configuration"),
     switch("acme", help="add an ACME provisioner"),
+    switch("helm", help="write nothing, print values for the Helm chart"),
     text("context", help="the name of the context for the new authority", metavar="NAME"),
     text("profile", help="the name of its profile", metavar="NAME"),
     text("authority", help="the name of its authority folder", metavar="NAME"),
@@ -47,7 +57,6 @@ FLAGS = (
     switch("no-context", hidden=True, default=True),
     # what step has and this version has not: known here for the complaints about their combinations
     switch("ssh", hidden=True),
-    switch("helm", hidden=True),
     switch("remote-management", hidden=True),
     text("admin-subject", "admin-name", hidden=True),
     text("ra", hidden=True),
@@ -74,11 +83,16 @@ def init(call: Call) -> None:
     root = _read_root(call)
     password = _password_of(call, "password-file")
     provisioner_password = _password_of(call, "provisioner-password-file")
-    _choose_deployment(call, password)
+    if _choose_deployment(call, password) == "hosted":
+        output.note(_HOSTED)
+        return
     name = _answer(call, "name", "What would you like to name your new PKI?", "(e.g. Smallstep)", _check_not_empty)
     settings = None if call.switch("pki") else _ask_settings(call)
     if not password:
         password = _ask_password(only_keys=settings is None)
+    if call.switch("helm"):
+        _print_values(_generate(name, root), settings, password, provisioner_password)
+        return
     paths = _paths(call, settings)
     made = _generate(name, root)
     try:
@@ -93,6 +107,29 @@ def init(call: Call) -> None:
     except ProvisorError as error:
         raise CommandError(error.detail) from error
     _report(built, settings, paths)
+
+
+def _print_values(
+    made: tuple[pki.Authority, pki.Authority],
+    settings: pki.CASettings | None,
+    password: Secret,
+    provisioner_password: Secret | None,
+) -> None:
+    """`--helm`: nothing is written."""
+    from provisor.cli import helm
+
+    assert settings is not None  # --pki and --helm exclude each other
+    try:
+        built = pki.assemble_pki(
+            *made,
+            settings,
+            step_path=helm.home(),
+            password=password,
+            provisioner_password=provisioner_password,
+        )
+    except ProvisorError as error:
+        raise CommandError(error.detail) from error
+    output.data(helm.values(built, settings), end="")
 
 
 def _check_flags(call: Call) -> None:
@@ -114,7 +151,7 @@ def _check_flags(call: Call) -> None:
             raise exits.incompatible_flags("admin-subject", "helm")
         if not call.switch("remote-management"):
             raise CommandError("flag '--admin-subject' is only supported when '--remote-management' is enabled")
-    for flag in ("ssh", "helm", "remote-management"):
+    for flag in ("ssh", "remote-management"):
         if call.switch(flag):
             raise exits.not_built(flag)
     for flag in ("ra", "kms"):
@@ -144,8 +181,11 @@ def _password_of(call: Call, flag: str) -> Secret | None:
     return Secret(files.read_password(path)) or None if path else None
 
 
-def _choose_deployment(call: Call, password: Secret | None) -> None:
-    """Only standalone is built. Asked for unless a flag says it, or everything else is said by flags."""
+def _choose_deployment(call: Call, password: Secret | None) -> str:
+    """Standalone, or hosted. Asked for unless a flag says it, or everything else is said by flags.
+
+    Raises `CommandError` for a linked one.
+    """
     given = call.text("deployment-type")
     if given:
         if given.lower() not in _DEPLOYMENTS:
@@ -158,15 +198,16 @@ def _choose_deployment(call: Call, password: Secret | None) -> None:
             and call.text("password-file")
             and (call.switch("pki") or any(call.texts("dns")))
         ):
-            return
+            return _DEPLOYMENTS[0]
         chosen = prompt.select(
             "What deployment type would you like to configure?",
             _DEPLOYMENT_ITEMS,
             name="Deployment Type",
             flag="deployment-type",
         )
-    if _DEPLOYMENTS[chosen] != "standalone":
-        raise CommandError(f"deployment type '{_DEPLOYMENTS[chosen]}' is not supported by this version of provisor")
+    if _DEPLOYMENTS[chosen] == "linked":
+        raise CommandError("deployment type 'linked' is not supported by this version of provisor")
+    return _DEPLOYMENTS[chosen]
 
 
 def _ask_settings(call: Call) -> pki.CASettings:

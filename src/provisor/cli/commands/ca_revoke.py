@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from provisor.cli import connect, exits, files, keys, output, tokens
+from provisor.cli import connect, exits, files, keys, offline, output, tokens
 from provisor.cli.admin import ADMIN_SOCKET, open_admin
 from provisor.cli.commands import common
 from provisor.cli.exits import CommandError
 from provisor.cli.grammar import Call, Flag, command, text
-from provisor.cli.pair import make_pair
+from provisor.cli.offline import OfflineCA
+from provisor.cli.pair import Pair, make_pair
 from provisor.cli.tokens import Credential, Wish
 from provisor.client.ca import CAClient
 from provisor.core.pem import parse_certificates
@@ -74,12 +75,13 @@ def revoke(call: Call) -> None:
     request = RevokeRequest(
         serial=serial, reason_code=_reason_code(call.text("reasonCode")), reason=call.text("reason"), passive=True
     )
-    if call.switch("offline"):
-        raise exits.incompatible_flags("offline", "token") if call.text("token") else exits.not_built("offline")
-    if call.text("token") or not call.text("cert"):
-        _revoke_by_token(call, request)
-    else:
-        _revoke_by_certificate(call, request)
+    if call.switch("offline") and call.text("token"):
+        raise exits.incompatible_flags("offline", "token")
+    with offline.open_offline(call) as ca:
+        if call.text("token") or not call.text("cert"):
+            _revoke_by_token(call, request, ca)
+        else:
+            _revoke_by_certificate(call, request, ca)
     output.note(f"Certificate with Serial Number {serial} has been revoked.")
 
 
@@ -149,11 +151,11 @@ def _reason_code(text: str) -> int:
     return code
 
 
-def _revoke_by_token(call: Call, request: RevokeRequest) -> None:
-    credential = _credential(call, request.serial)
+def _revoke_by_token(call: Call, request: RevokeRequest, ca: OfflineCA | None) -> None:
+    credential = _credential(call, request.serial, ca)
     if credential.claims.sub.lower() != request.serial:
         raise CommandError(f"token subject '{credential.claims.sub}' and serial number '{request.serial}' do not match")
-    with tokens.client_for(call, credential) as client:
+    with tokens.client_for(call, credential, ca) as client:
         client.revoke(
             RevokeRequest(
                 serial=request.serial,
@@ -165,20 +167,26 @@ def _revoke_by_token(call: Call, request: RevokeRequest) -> None:
         )
 
 
-def _credential(call: Call, serial: str) -> Credential:
+def _credential(call: Call, serial: str, ca: OfflineCA | None) -> Credential:
     if call.text("token"):
         return tokens.read_credential(call.text("token"), where="error parsing flag '--token': ")
-    return tokens.read_credential(tokens.new_token(call, Wish(purpose="revoke", subject=serial)))
+    return tokens.read_credential(tokens.new_token(call, Wish(purpose="revoke", subject=serial), ca))
 
 
-def _revoke_by_certificate(call: Call, request: RevokeRequest) -> None:
+def _revoke_by_certificate(call: Call, request: RevokeRequest, ca: OfflineCA | None) -> None:
+    if ca is not None:
+        ca.client(_load_pair(call).leaf.der).revoke(request)
+        return
     address, roots = connect.ca_address(call), connect.load_roots(call)
     output.done("CA", address.url)
+    with CAClient(address, roots, _load_pair(call).identity()) as client:
+        client.revoke(request)
+
+
+def _load_pair(call: Call) -> Pair:
     chain = parse_certificates(files.read_pem_file(call.text("cert")))
     try:
-        pair = make_pair(chain, keys.load_key(call.text("key"), Secret(b"")))
+        return make_pair(chain, keys.load_key(call.text("key"), Secret(b"")))
     except (CommandError, BadKey) as error:
         text = error.message if isinstance(error, CommandError) else error.detail
         raise CommandError(text if text.startswith("error loading") else f"error parsing key: {text}") from error
-    with CAClient(address, roots, pair.identity()) as client:
-        client.revoke(request)

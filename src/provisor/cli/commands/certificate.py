@@ -1,31 +1,22 @@
-"""`certificate inspect`, `fingerprint` and `verify`: looking at certificates wherever they are."""
+"""`certificate inspect` and `fingerprint`: looking at certificates wherever they are."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
-from provisor.cli import exits, files, output
+from provisor.cli import exits, output
+from provisor.cli.certificates import remote
 from provisor.cli.exits import CommandError
-from provisor.cli.grammar import Call, Flag, command, switch, text, unbuilt
+from provisor.cli.grammar import Call, command, switch, text
 from provisor.cli.inspection.as_json import json_members
 from provisor.cli.inspection.document import Document
 from provisor.cli.inspection.fingerprint import encode_fingerprint
-from provisor.cli.inspection.source import fetch_peer_chain, is_url, read_documents, trusted
+from provisor.cli.inspection.source import read_documents
 from provisor.cli.inspection.text import full_text, short_text
-from provisor.cli.inspection.trust import verify as verify_chain
-from provisor.core.pem import parse_blocks
-from provisor.core.x509.certificate import Certificate, parse_certificate
-from provisor.errors import Malformed, Unauthenticated
+from provisor.cli.inspection.words import name_text
 
-_ROOTS = text("roots", help="a file, files with commas, or a folder with the roots to trust", metavar="FILE")
-_SERVER_NAME = text("servername", help="the name to ask the server for", metavar="NAME")
 _BUNDLE = switch("bundle", help="all certificates, not just the first")
-
-
-def _insecure(what: str) -> Flag:
-    return switch("insecure", help=what)
 
 
 @command(
@@ -33,11 +24,12 @@ def _insecure(what: str) -> Flag:
     usage="<crt-file>",
     flags=(
         text("format", help="text, json or pem", default="text", metavar="FORMAT"),
-        _ROOTS,
-        _SERVER_NAME,
+        remote.ROOTS,
+        remote.SERVER_NAME,
         _BUNDLE,
         switch("short", help="a few lines instead of everything"),
-        _insecure("do not verify the server of a URL"),
+        switch("json", help="the same as --format json"),
+        remote.insecure("do not verify the server of a URL"),
     ),
     most=1,
     reads_defaults=False,
@@ -47,7 +39,7 @@ def inspect(call: Call) -> None:
 
     The argument is a file (PEM or DER), a URL such as https://ca.internal, or - for stdin, which is also the default.
     """
-    form = call.text("format")
+    form = "json" if call.switch("json") else call.text("format")
     if form not in ("text", "json", "pem"):
         raise exits.invalid_value(form, "format", ("text", "json", "pem"))
     if call.switch("short") and form != "text":
@@ -74,10 +66,11 @@ def _shown(document: Document, form: str, *, short: bool) -> str:
     flags=(
         text("format", help="hex, base64, base64-url, base64-raw, base64-url-raw or emoji", default="hex"),
         _BUNDLE,
-        _ROOTS,
-        _SERVER_NAME,
-        _insecure("do not verify the server of a URL; allow SHA-1"),
+        remote.ROOTS,
+        remote.SERVER_NAME,
+        remote.insecure("do not verify the server of a URL; allow SHA-1"),
         switch("sha1", help="SHA-1 instead of SHA-256; needs --insecure"),
+        switch("json", help="as JSON, with the subjects"),
     ),
     most=1,
     reads_defaults=False,
@@ -91,13 +84,25 @@ def fingerprint(call: Call) -> None:
         # step-ca: names the flag so.
         raise exits.requires_flag("sha", "insecure")
     documents = _documents(call)
-    for number, document in enumerate(documents):
-        digest = document.digest("sha1" if call.switch("sha1") else "sha256")
-        try:
-            shown = encode_fingerprint(digest, call.text("format"))
-        except ValueError as error:
-            raise CommandError(f"error parsing fingerprint format: {error}") from error
+    fingerprints = [_fingerprint(call, document) for document in documents]
+    if call.switch("json"):
+        output.data(json.dumps([_facts(*pair) for pair in zip(documents, fingerprints, strict=True)], indent=2))
+        return
+    for number, shown in enumerate(fingerprints):
         output.data(f"{number}: {shown}" if call.switch("bundle") else shown)
+
+
+def _fingerprint(call: Call, document: Document) -> str:
+    digest = document.digest("sha1" if call.switch("sha1") else "sha256")
+    try:
+        return encode_fingerprint(digest, call.text("format"))
+    except ValueError as error:
+        raise CommandError(f"error parsing fingerprint format: {error}") from error
+
+
+def _facts(document: Document, fingerprint: str) -> dict[str, str]:
+    kind = "request" if document.is_request else "certificate"
+    return {"kind": kind, "subject": name_text(document.subject), "fingerprint": fingerprint}
 
 
 def _documents(call: Call) -> Sequence[Document]:
@@ -109,67 +114,3 @@ def _documents(call: Call) -> Sequence[Document]:
         trust_anybody=call.switch("insecure"),
     )
     return found if call.switch("bundle") else found[:1]
-
-
-@command(
-    "certificate verify",
-    usage="<crt-file> [--host=<host>]",
-    flags=(
-        text("host", help="the DNS name or address that the certificate has to be for", metavar="HOST"),
-        _ROOTS,
-        _SERVER_NAME,
-        switch("v", "verbose", help="say what was found out"),
-        _insecure("do not verify the server of a URL while asking it"),
-        unbuilt("issuing-ca"),
-        *(unbuilt(name, kind=switch(name).kind) for name in ("verify-ocsp", "verify-crl")),
-        unbuilt("ocsp-endpoint"),
-        unbuilt("crl-endpoint"),
-    ),
-    least=1,
-    most=1,
-    reads_defaults=False,
-)
-def verify(call: Call) -> None:
-    """verify a certificate
-
-    Silent when all is well. The roots are those of the system unless --roots names others.
-    """
-    place = call.arguments[0]
-    roots = trusted(call.text("roots"))
-    ders = _chain_at(place, call, roots)
-    try:
-        leaf, *intermediates = map(parse_certificate, ders)
-    except Malformed as error:
-        raise CommandError(f"error parsing {place}: {error.detail}") from error
-    try:
-        verify_chain(
-            leaf, intermediates, _readable(roots), host=call.text("host"), now=datetime.now(UTC).replace(microsecond=0)
-        )
-    except Unauthenticated as error:
-        raise CommandError(f"failed to verify certificate: {error.detail}") from error
-    if call.switch("verbose"):
-        output.data("certificate validated against roots")
-        output.data("certficiate is valid")  # step-ca: spelt so
-
-
-def _chain_at(place: str, call: Call, roots: Sequence[bytes]) -> list[bytes]:
-    if is_url(place):
-        return fetch_peer_chain(place, call.text("servername"), None if call.switch("insecure") else roots)
-    content = files.read_file(place)
-    found = [block.der for block in parse_blocks(content) if block.label == "CERTIFICATE"]
-    if found:
-        return found
-    if b"-----BEGIN " in content:
-        raise CommandError(f"{place} contains no PEM certificate blocks")
-    return [content]
-
-
-def _readable(ders: Sequence[bytes]) -> list[Certificate]:
-    """Roots of other people may be of kinds that nobody here reads; they verify nothing then."""
-    found = []
-    for der in ders:
-        try:
-            found.append(parse_certificate(der))
-        except Malformed:
-            continue
-    return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import sys
 
@@ -29,7 +28,7 @@ def path(call: Call) -> None:
     if call.switch("base"):
         output.data(call.paths.base)
         return
-    paths = find_paths(os.environ.get("STEP_CONTEXT", ""))
+    paths = find_paths()
     output.data(paths.profile if call.switch("profile") else paths.step)
 
 

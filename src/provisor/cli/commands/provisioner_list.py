@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 from provisor.cli import connect, output
 from provisor.cli.commands.common import CA_URL, CONTEXT, ROOT
+from provisor.cli.exits import CommandError
 from provisor.cli.grammar import Call, command
+from provisor.client.ca import CAClient
+from provisor.client.errors import BadAnswer, Unreachable
 from provisor.wire.provisioners import KINDS, public_form
 
 _FLAGS = (CA_URL, ROOT, CONTEXT)
@@ -16,9 +21,26 @@ _FLAGS = (CA_URL, ROOT, CONTEXT)
 @command("ca provisioner list", usage="", flags=_FLAGS)
 def list_provisioners(call: Call) -> None:
     """list the provisioners of a CA"""
-    with connect.open_client(call) as client:
+    with _client(call, "error getting the provisioners") as client:
         shown = [form for raw in client.provisioners() if (form := _form(raw)) is not None]
     output.data(_html_safe(json.dumps(shown, indent=3, ensure_ascii=False)))
+
+
+@contextmanager
+def _client(call: Call, doing: str) -> Iterator[CAClient]:
+    """A client of the CA. What there is instead of an answer begins with `doing`; the CA speaks for itself."""
+    connect.ca_address(call)
+    if not call.text("root") and not os.path.exists(call.paths.root):
+        raise CommandError(
+            f"{doing}: error reading {call.paths.root}: open {call.paths.root}: no such file or directory"
+        )
+    try:
+        with connect.open_client(call) as client:
+            yield client
+    except CommandError as error:
+        raise CommandError(f"{doing}: {error.message}") from error
+    except (Unreachable, BadAnswer) as error:
+        raise CommandError(f"{doing}: {error.detail}") from error
 
 
 def _form(raw: Mapping[str, object]) -> dict[str, object] | None:
@@ -48,5 +70,5 @@ def _html_safe(text: str) -> str:
 @command("ca provisioner jwe-key", usage="<kid>", flags=_FLAGS, least=1, most=1)
 def jwe_key(call: Call) -> None:
     """print the encrypted key of a provisioner"""
-    with connect.open_client(call) as client:
+    with _client(call, "error getting the provisioning key") as client:
         output.data(client.encrypted_key(call.arguments[0]))

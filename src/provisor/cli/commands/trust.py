@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from provisor.cli import connect, exits, files, output
+from provisor.cli import connect, exits, files, output, truststore
 from provisor.cli.commands.common import CA_URL, CONTEXT, FORCE, ROOT
 from provisor.cli.context import Paths, paths_for_new_authority, warn_if_configured
 from provisor.cli.exits import CommandError
-from provisor.cli.grammar import Call, FlagKind, command, text, unbuilt
+from provisor.cli.grammar import Call, command, switch, text, unbuilt
 from provisor.client.ca import fetch_root, normal_fingerprint
 from provisor.client.errors import BadAnswer, Unreachable
+from provisor.core.pem import parse_certificates
+from provisor.core.x509.certificate import parse_certificate
 
 _FINGERPRINT = text("fingerprint", metavar="fingerprint", help="SHA-256 of the root certificate in hex")
 
@@ -22,7 +24,7 @@ _FINGERPRINT = text("fingerprint", metavar="fingerprint", help="SHA-256 of the r
     flags=(
         CA_URL,
         _FINGERPRINT,
-        unbuilt("install", kind=FlagKind.BOOL),
+        switch("install", help="make this machine trust the root certificate"),
         unbuilt("team"),
         unbuilt("team-authority"),
         unbuilt("team-url"),
@@ -59,6 +61,10 @@ def bootstrap(call: Call) -> None:
     if redirect_url := call.text("redirect-url"):
         defaults["redirect-url"] = redirect_url
     _save(paths, root, defaults, force=call.switch("force"))
+    if call.switch("install"):
+        output.note("Installing the root certificate in the system truststore... ", end="")
+        truststore.install(parse_certificate(parse_certificates(root.encode())[0]))
+        output.note("done.")
 
 
 def _save(paths: Paths, root: str, defaults: dict[str, str], *, force: bool) -> None:
