@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, final
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, final
 
 from provisor.cli import keys, prompt
 from provisor.cli.exits import CommandError
@@ -127,7 +126,7 @@ class OfflineCA:
 
 @final
 class _InProcess:
-    """Requests that never leave the process, by the interface of any ASGI server (ASGI 3.0)."""
+    """Requests that never leave the process."""
 
     def __init__(self, runner: asyncio.Runner, ca: InlineCA, certificate: bytes | None) -> None:
         self._runner = runner
@@ -146,35 +145,5 @@ class _InProcess:
         headers: Mapping[str, str] | None = None,
         max_bytes: int = MAX_ANSWER_BYTES,
     ) -> Answer:
-        return self._runner.run(self._exchange(method, path, body or b"", headers or {}))
-
-    async def _exchange(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> Answer:
-        parts = urlsplit(path)
-        status, content, kind = 0, b"", ""
-
-        async def receive() -> dict[str, Any]:
-            return {"type": "http.request", "body": body, "more_body": False}
-
-        async def send(message: Any) -> None:
-            nonlocal status, content, kind
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                kind = dict(message["headers"]).get(b"content-type", b"").decode("latin-1").partition(";")[0]
-            else:
-                content += message.get("body", b"")
-
-        scope: dict[str, Any] = {
-            "type": "http",
-            "asgi": {"version": "3.0"},
-            "http_version": "1.1",
-            "method": method,
-            "scheme": "https",
-            "path": parts.path,
-            "raw_path": parts.path.encode(),
-            "query_string": parts.query.encode(),
-            "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
-            "client": None,
-            "extensions": {"tls": {"client_cert_der": self._certificate}} if self._certificate else {},
-        }
-        await self._ca.application(scope, receive, send)
-        return Answer(status, kind, content)
+        asked = self._ca.ask(method, path, body or b"", headers, certificate=self._certificate)
+        return self._runner.run(asked)
