@@ -105,12 +105,106 @@ CONTEXT = {
 CRL = {
     "inspect": Entry("print a certificate revocation list", "crl:inspect"),
 }
+CRYPTO_HASH = {
+    "compare": Entry("check the digest of a file or folder", "crypto_hash:compare"),
+    "digest": Entry("print the digest of files and folders", "crypto_hash:digest"),
+}
+CRYPTO_KDF = {
+    "compare": Entry("check a password against its hash", "crypto_kdf:compare"),
+    "hash": Entry("hash a password so that it can be kept", "crypto_kdf:hash_password"),
+}
+CRYPTO_KEY = {
+    "fingerprint": Entry("print the fingerprint of a public key", "crypto_key:fingerprint"),
+    "format": Entry("write a key in another format", "crypto_key:format_key"),
+    "inspect": Entry("print what a key is made of", "crypto_key:inspect"),
+    "public": Entry("print the public key of a private key or certificate", "crypto_key:public"),
+    "sign": Entry("sign a file", "crypto_key_sign:sign"),
+    "verify": Entry("verify the signature of a file", "crypto_key_sign:verify"),
+}
+CRYPTO_NACL_AUTH = {
+    "digest": Entry("print the code that authenticates a message", "crypto_nacl:auth_digest"),
+    "verify": Entry("check the code that authenticates a message", "crypto_nacl:auth_verify"),
+}
+CRYPTO_NACL_BOX = {
+    "keypair": Entry("generate the keys of seal and open", "crypto_nacl_pairs:box_keypair"),
+    "open": Entry("decrypt a message from the owner of a public key", "crypto_nacl_pairs:box_open"),
+    "seal": Entry("encrypt a message for the owner of a public key", "crypto_nacl_pairs:box_seal"),
+}
+CRYPTO_NACL_SECRETBOX = {
+    "open": Entry("decrypt a message with a key of 32 octets", "crypto_nacl:secretbox_open"),
+    "seal": Entry("encrypt a message with a key of 32 octets", "crypto_nacl:secretbox_seal"),
+}
+CRYPTO_NACL_SIGN = {
+    "keypair": Entry("generate the keys of sign and open", "crypto_nacl_pairs:sign_keypair"),
+    "open": Entry("verify a signed message, and print it", "crypto_nacl_pairs:sign_open"),
+    "sign": Entry("sign a message; the result holds the message too", "crypto_nacl_pairs:sign"),
+}
+CRYPTO_NACL = {
+    "auth": Entry("authenticate messages with a key that both sides have", tree=CRYPTO_NACL_AUTH),
+    "box": Entry("encrypt messages with public keys", tree=CRYPTO_NACL_BOX),
+    "secretbox": Entry("encrypt messages with a key that both sides have", tree=CRYPTO_NACL_SECRETBOX),
+    "sign": Entry("sign messages with Ed25519", tree=CRYPTO_NACL_SIGN),
+}
+CRYPTO_OTP = {
+    "generate": Entry("generate the secret of one-time passwords", "crypto_otp:generate"),
+    "verify": Entry("check a one-time password", "crypto_otp:verify"),
+}
+CRYPTO_WINPE = {
+    "extract": Entry("take the certificates out of a signed Windows program", "crypto_winpe:extract"),
+}
+CRYPTO_JWK_KEYSET = {
+    "add": Entry("add a key to a key set", "crypto_jwk:keyset_add"),
+    "find": Entry("print the key of an id", "crypto_jwk:keyset_find"),
+    "list": Entry("print the ids of the keys", "crypto_jwk:keyset_list"),
+    "remove": Entry("remove a key from a key set", "crypto_jwk:keyset_remove"),
+}
+CRYPTO_JWK = {
+    "create": Entry("make a JSON Web Key", "crypto_jwk:create"),
+    "keyset": Entry("keep several keys in one file", tree=CRYPTO_JWK_KEYSET),
+    "public": Entry("print the public half of a key", "crypto_jwk:public"),
+    "thumbprint": Entry("print the thumbprint of a key", "crypto_jwk:thumbprint"),
+}
+CRYPTO_JWT = {
+    "inspect": Entry("print what a token says", "crypto_jwt:inspect"),
+    "sign": Entry("make a signed token", "crypto_jwt:sign"),
+    "verify": Entry("verify a token, and print what it says", "crypto_jwt:verify"),
+}
+CRYPTO_JWS = {
+    "inspect": Entry("print what a signed message says", "crypto_jws:inspect"),
+    "sign": Entry("sign a message", "crypto_jws:sign"),
+    "verify": Entry("verify a signed message, and print what it says", "crypto_jws:verify"),
+}
+CRYPTO_JWE = {
+    "decrypt": Entry("decrypt a message", "crypto_jwe:decrypt"),
+    "encrypt": Entry("encrypt a message", "crypto_jwe:encrypt"),
+}
+CRYPTO_JOSE = {
+    "format": Entry("turn a JWS or JWE into its other form", "crypto_jwe:format_message"),
+}
+CRYPTO = {
+    "change-pass": Entry("change the password of a private key", "crypto_pass:change_pass"),
+    "hash": Entry("digests of files and folders", tree=CRYPTO_HASH),
+    "jose": Entry("forms of signed and encrypted messages", tree=CRYPTO_JOSE),
+    "jwe": Entry("encrypted messages", tree=CRYPTO_JWE),
+    "jwk": Entry("JSON Web Keys", tree=CRYPTO_JWK),
+    "jws": Entry("signed messages", tree=CRYPTO_JWS),
+    "jwt": Entry("JSON Web Tokens", tree=CRYPTO_JWT),
+    "kdf": Entry("hashes of passwords", tree=CRYPTO_KDF),
+    "key": Entry("look at keys, change their format, sign with them", tree=CRYPTO_KEY),
+    "keypair": Entry("generate a public and a private key in PEM format", "crypto_keypair:keypair"),
+    "nacl": Entry("encryption and signatures of NaCl", tree=CRYPTO_NACL),
+    "otp": Entry("time-based one-time passwords", tree=CRYPTO_OTP),
+    "rand": Entry("print a random string", "crypto_rand:rand"),
+    "winpe": Entry("signed Windows programs (not supported by this version)", tree=CRYPTO_WINPE),
+}
 TREE = {
+    "base64": Entry("encode to base64, or decode it", "base64_text:base64"),
     "ca": Entry("set up and use a certificate authority", tree=CA),
     "certificate": Entry("make, change and look at certificates", tree=CERTIFICATE),
     "completion": Entry("print the completion script of a shell", "completion:completion"),
     "context": Entry("choose among several authorities", tree=CONTEXT),
     "crl": Entry("look at certificate revocation lists", tree=CRL),
+    "crypto": Entry("make, change and use keys, hashes and random strings", tree=CRYPTO),
     "db": Entry("back up, restore and check the database of a CA", tree=DB),
     "serve": Entry("start a CA in the foreground", "serve:serve_command"),
     "path": Entry("print the folder of the configuration", "local:path"),

@@ -156,7 +156,7 @@ def encode_private_key(
     der = key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
     if not octets:
         return encode_pem("PRIVATE KEY", der).encode()
-    return encode_pem("ENCRYPTED PRIVATE KEY", _encrypt_pkcs8(der, octets, random, iterations)).encode()
+    return encode_pem("ENCRYPTED PRIVATE KEY", encrypt_pkcs8(der, octets, random, iterations)).encode()
 
 
 def _block(label: bytes, body: bytes) -> PEMBlock | None:
@@ -246,7 +246,7 @@ def _decrypt(block: PEMBlock, password: bytes) -> PEMBlock:
     return PEMBlock(block.label, {}, decrypt_rfc1423(block.headers["DEK-Info"], block.der, password))
 
 
-def _encrypt_pkcs8(der: bytes, password: bytes, random: Callable[[int], bytes], iterations: int) -> bytes:
+def encrypt_pkcs8(der: bytes, password: bytes, random: Callable[[int], bytes], iterations: int) -> bytes:
     """EncryptedPrivateKeyInfo (RFC 5958 section 3) with PBKDF2-HMAC-SHA256 and AES-256-CBC."""
     salt, iv = random(16), random(16)
     key = PBKDF2HMAC(hashes.SHA256(), 32, salt, iterations).derive(password)

@@ -14,7 +14,6 @@ from typing import Any, Final
 
 import pytest
 
-from provisor.cli.main import TREE
 from support.identity_providers import fake_cloud, identity_provider
 from support.peers import PASSWORD, free_port, jwk_provisioner, require_peer
 from support.provisioner_files import write_provisioner_files
@@ -276,7 +275,7 @@ def running(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Running]
 
 @pytest.mark.parametrize(
     "crypto",
-    ["step", pytest.param("provisor", marks=pytest.mark.skipif("crypto" not in TREE, reason="no `crypto` here"))],
+    ["step", "provisor"],
 )
 def test_the_password_of_a_provisioner_is_changed_as_the_documentation_says(running: Running, crypto: str) -> None:
     before = running.entry()

@@ -119,19 +119,24 @@ def encrypt_pbes2(
     *,
     content_type: str = "jwk+json",
     iterations: int = ITERATIONS,
+    algorithm: str = "PBES2-HS256+A128KW",
+    encryption: str = "A256GCM",
+    kind: str = "",
 ) -> str:
-    """The compact JWE that `step` makes: PBES2-HS256+A128KW, A256GCM, header members in alphabetical order.
+    """The compact JWE that `step` makes; header members in alphabetical order, `kind` is its `typ`.
 
-    `random(n)` gives salt, key and IV. Raises `BadKey` for an empty password.
+    `random(n)` gives salt, key and IV. Raises `BadKey` for an empty password and for algorithms that are not AES-GCM
+    under a key from a password.
     """
     octets = password_bytes(password)
     if not octets:
         raise BadKey("a key is not encrypted under an empty password")
-    algorithm, salt, key, iv = "PBES2-HS256+A128KW", random(16), random(32), random(12)
-    header = {"alg": algorithm, "cty": content_type, "enc": "A256GCM", "p2c": iterations}
-    members = {name: value for name, value in header.items() if value} | {"p2s": encode_base64url(salt).decode()}
+    header: dict[str, object] = {"alg": algorithm, "cty": content_type, "enc": encryption, "p2c": iterations}
+    digest, size = _known(_WRAPS, header, "alg")
+    salt, key, iv = random(16), random(_known(_CONTENT_KEYS, header, "enc")), random(12)
+    header |= {"p2s": encode_base64url(salt).decode(), "typ": kind}
+    members = {name: value for name, value in header.items() if value}
     protected = encode_base64url(json.dumps(members, separators=(",", ":")).encode())
-    digest, size = _WRAPS[algorithm]
     wrapped = aes_key_wrap(_wrapping_key(octets, algorithm, salt, iterations, digest, size), key)
     sealed = AESGCM(key).encrypt(iv, plaintext, protected)
     return JWE(members, protected, wrapped, iv, sealed[:-16], sealed[-16:]).compact()

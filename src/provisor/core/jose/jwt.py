@@ -136,7 +136,7 @@ def encode_jwt(header: Mapping[str, object], claims: Mapping[str, object], priva
     members = {**header, "alg": algorithm}
     protected = {name: members[name] for name in sorted(members)}
     signed = encode_base64url(_json(protected)) + b"." + encode_base64url(_json(claims))
-    signature = _sign(signed, private_key, str(algorithm))
+    signature = sign_octets(signed, private_key, str(algorithm))
     return (signed + b"." + encode_base64url(signature)).decode()
 
 
@@ -148,7 +148,8 @@ _HASHES: dict[str, hashes.HashAlgorithm] = {"256": hashes.SHA256(), "384": hashe
 _EC_ALGORITHMS = {"ES256": 256, "ES384": 384, "ES512": 521}
 
 
-def _sign(signed: bytes, key: PrivateKey, algorithm: str) -> bytes:
+def sign_octets(signed: bytes, key: PrivateKey, algorithm: str) -> bytes:
+    """A JWS signature (RFC 7518 section 3, RFC 8037). Raises `BadKey` if the key cannot sign with the algorithm."""
     family, digest = algorithm[:2], _HASHES.get(algorithm[2:])
     if isinstance(key, ed25519.Ed25519PrivateKey) and algorithm == "EdDSA":
         return key.sign(signed)
