@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -218,6 +221,21 @@ class RealStepCA:
             self._process.kill()
             self._process.wait()
         self._process = None
+
+
+def find_go() -> str:
+    """The Go that builds the peers: on PATH, or the one that `make peers` took from PyPI. Skips without one."""
+    beside = Path(sys.executable).parent / "go"
+    for go in (shutil.which("go"), str(beside) if beside.exists() else None):
+        if go is None:
+            continue
+        version = subprocess.run([go, "version"], capture_output=True, text=True, check=False).stdout
+        if re.search(r"go1\.(2[5-9]|[3-9]\d)", version):
+            return os.path.realpath(go)
+    reason = "no Go 1.25 or newer, neither on PATH nor in the environment"
+    if os.environ.get("PROVISOR_REQUIRE_PEERS") == "1":
+        pytest.fail(reason)
+    pytest.skip(reason)
 
 
 def free_port() -> int:

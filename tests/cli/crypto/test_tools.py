@@ -15,7 +15,6 @@ LOST = "step loses the argument behind the flag"
 READABLE = "step makes a private key that others can read"
 DIFFERENT: Mapping[str, str] = {
     "step crypto keypair a b": LEFT,
-    "step crypto keypair a b --kty RSA --size 512 --no-password --insecure": "the same in other words",
     "step crypto key format k.csr --ssh": "step cannot take the key of a request",
     "step crypto key sign text --key e.pem --password-file pw2": "step asks again",
     "step crypto otp generate --issuer i --account a --qr q.png; file q.png | cut -c1-14": (

@@ -111,7 +111,7 @@ def test_another_shell_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     ("words", "hint"),
     [
         (["ca", "certificte"], "Did you mean certificate or certificates?"),
-        (["crt"], "Did you mean crl?"),
+        (["crt"], "Did you mean crypto or crl?"),
         (["help", "ca", "helth"], "Did you mean health?"),
         (["ca", "health", "--rot", "x"], "Did you mean --root?"),
     ],

@@ -127,11 +127,16 @@ def _chain_at(place: str, call: Call, roots: Sequence[bytes]) -> list[bytes]:
     if is_url(place):
         return fetch_peer_chain(place, call.text("servername"), roots)
     content = files.read_file(place)
-    found = [block.der for block in parse_blocks(content) if block.label == "CERTIFICATE"]
-    if found:
+    blocks = parse_blocks(content)
+    if found := [block.der for block in blocks if block.label == "CERTIFICATE"]:
         return found
-    if b"-----BEGIN " in content:
+    if blocks or not content.strip():
         raise CommandError(f"{place} contains no PEM certificate blocks")
+    try:
+        parse_certificate(content)
+    except Malformed as error:
+        # step: reads PEM only
+        raise CommandError(f"{place} contains an invalid PEM block") from error
     return [content]
 
 

@@ -22,7 +22,7 @@ from provisor.cli.crypto.reading import Source
 from provisor.cli.exits import CommandError
 from provisor.cli.files import Output, system_text
 from provisor.cli.grammar import Call, command, switch, text
-from provisor.cli.jose import choosing, encryption
+from provisor.cli.jose import choosing, encryption, signing
 from provisor.cli.jose.choosing import pretty
 from provisor.client.csr import CURVES, MIN_RSA_BITS, generate_key
 from provisor.core.jose.encoding import NotJOSE, parse_members
@@ -35,14 +35,8 @@ from provisor.errors import BadKey
 _SECRET_OCTETS = 32
 _MOST_RSA_BITS = 16_384
 _LEAST_SECRET_OCTETS = 16
-_SIGNING = {
-    "EC": ("ES256", "ES384", "ES512"),
-    "RSA": ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"),
-    "OKP": ("EdDSA",),
-    "oct": ("HS256", "HS384", "HS512"),
-}
+_MOST_SECRET_OCTETS = 65_536
 _KINDS = ("EC", "OKP", "RSA", "oct")
-_CURVE_OF = {"ES256": "P-256", "ES384": "P-384", "ES512": "P-521"}
 
 
 @command(
@@ -116,30 +110,41 @@ def _new(call: Call) -> JWK:
     if kind in ("EC", "OKP") and call.is_set("size"):
         raise CommandError(f"flag '--size' is incompatible with '--kty {kind}'")
     if kind == "oct":
-        _check_algorithm(alg, kind, "", use)
+        signing.check_algorithm(alg, kind, "", use)
         return _new_secret(call, alg, use)
     if kind == "RSA":
         return _complete(call, _new_rsa(call))
-    curve = call.text("crv") or (_CURVE_OF.get(alg, CURVES[0]) if kind == "EC" else "Ed25519")
+    curve = call.text("crv") or (signing.CURVE_OF.get(alg, CURVES[0]) if kind == "EC" else "Ed25519")
     if curve not in (CURVES if kind == "EC" else ("Ed25519",)):
         raise CommandError(f"invalid value for argument crv (crv: '{curve}')")
     if kind == "OKP" and use == "enc":
         raise CommandError("invalid algorithm: Ed25519 cannot be used for encryption")
-    _check_algorithm(alg, kind, curve, use)
+    signing.check_algorithm(alg, kind, curve, use)
     return _complete(call, generate_key(kind, curve=curve))
 
 
 def _new_rsa(call: Call) -> PrivateKey:
-    bits = call.number("size") if call.is_set("size") else MIN_RSA_BITS
+    if call.text("crv"):
+        raise CommandError("flag '--crv' is incompatible with '--kty RSA'")
+    bits = _size(call, MIN_RSA_BITS)
+    if bits < MIN_RSA_BITS and not call.switch("insecure"):
+        raise CommandError(f"flag '--size' requires at least {MIN_RSA_BITS} unless '--insecure' flag is provided")
     if bits < MIN_RSA_BITS:
-        unless = "" if call.switch("insecure") else " unless '--insecure' flag is provided"
-        if unless:
-            raise CommandError(f"flag '--size' requires at least {MIN_RSA_BITS}{unless}")
         raise CommandError(f"the size of the RSA key should be at least {MIN_RSA_BITS} bits")
     if bits > _MOST_RSA_BITS:
         raise CommandError(f"flag '--size' allows at most {_MOST_RSA_BITS}")
-    _check_algorithm(call.text("alg"), "RSA", "", call.text("use"))
+    signing.check_algorithm(call.text("alg"), "RSA", "", call.text("use"))
     return generate_key("RSA", bits=bits)
+
+
+def _size(call: Call, default: int) -> int:
+    if not call.is_set("size"):
+        return default
+    size = call.number("size")
+    if size <= 0:
+        # step-ca: zero is refused in these words
+        raise CommandError("flag '--size' must be greater than or equal to 0")
+    return size
 
 
 def _complete(call: Call, key: PrivateKey | PublicKey) -> JWK:
@@ -151,24 +156,16 @@ def _complete(call: Call, key: PrivateKey | PublicKey) -> JWK:
     return msgspec.structs.replace(jwk, alg=alg)
 
 
-def _check_algorithm(alg: str, kind: str, curve: str, use: str) -> None:
-    known = encryption.KEY_ALGORITHMS if use == "enc" else _SIGNING
-    fits = alg in known.get(kind, ()) and (alg not in _CURVE_OF or _CURVE_OF[alg] == curve)
-    if alg and not fits:
-        on = f" and crv '{curve}'" if curve else ""
-        raise CommandError(f"alg '{alg}' is not compatible with kty '{kind}'{on}")
-
-
 def _new_secret(call: Call, alg: str, use: str) -> JWK:
     if call.text("crv"):
-        raise CommandError("flag '--crv' is incompatible with flag '--kty oct'")
-    size = call.number("size") if call.is_set("size") else _SECRET_OCTETS
+        raise CommandError("flag '--crv' is incompatible with '--kty oct'")
+    size = _size(call, _SECRET_OCTETS)
     if size < _LEAST_SECRET_OCTETS and not call.switch("insecure"):
         raise CommandError(
             f"flag '--size' requires at least {_LEAST_SECRET_OCTETS} unless '--insecure' flag is provided"
         )
-    if not 0 < size <= 1 << 16:
-        raise CommandError("flag '--size' must be greater than 0 and at most 65536")
+    if size > _MOST_SECRET_OCTETS:
+        raise CommandError(f"flag '--size' allows at most {_MOST_SECRET_OCTETS}")
     signs = string.ascii_letters + string.digits
     octets = "".join(secrets.choice(signs) for _ in range(size)).encode()
     alg = alg or ("HS256" if use == "sig" else encryption.DEFAULTS["oct"])
@@ -181,7 +178,7 @@ def _from_pem(call: Call) -> JWK:
     key = reading.needed(reading.read_block(source), path)
     info = describe_key(reading.public_half(key))
     kind = info.kind if info.kind in ("EC", "RSA") else "OKP"
-    _check_algorithm(call.text("alg"), kind, info.curve if kind == "EC" else "", call.text("use"))
+    signing.check_algorithm(call.text("alg"), kind, info.curve if kind == "EC" else "", call.text("use"))
     return _complete(call, key)
 
 

@@ -72,7 +72,7 @@ def verify(call: Call) -> None:
     """verify a signed message from stdin, and print what it says"""
     message = read_message()
     chosen = choosing.choose(call, use="", alg=call.text("alg"), kid=kid_of(message))
-    signing.verify(message, chosen.jwk)
+    signing.verify(message, chosen.jwk, call.text("alg"))
     _show(message, call)
 
 
@@ -98,8 +98,10 @@ def require_insecure(call: Call) -> None:
 
 def read_message() -> SignedMessage:
     """From stdin. Raises `CommandError`."""
+    # step: reads a line, so that JSON in several lines is none
+    line = sys.stdin.buffer.read().decode(errors="replace").partition("\n")[0]
     try:
-        return parse_jws(choosing.three_parts(sys.stdin.buffer.read().decode(errors="replace")))
+        return parse_jws(choosing.three_parts(line))
     except BadToken as error:
         raise CommandError(f"error parsing token: {choosing.token_words(error.detail)}") from error
 

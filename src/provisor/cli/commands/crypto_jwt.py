@@ -132,15 +132,15 @@ def verify(call: Call) -> None:
 
     Signature, issuer, audience and times.
     """
-    if call.switch("no-exp-check") and not call.switch("insecure"):
-        raise exits.requires_flag("no-exp-check", "insecure")
     if not call.switch("subtle"):
         for name in ("iss", "aud"):
             if not call.text(name):
                 raise CommandError(f"flag '--{name}' is required unless the '--subtle' flag is provided")
     message = read_message()
+    if call.switch("no-exp-check") and not call.switch("insecure"):
+        raise exits.requires_flag("no-exp-check", "insecure")
     chosen = choosing.choose(call, use="", alg=call.text("alg"), kid=kid_of(message))
-    signing.verify(message, chosen.jwk)
+    signing.verify(message, chosen.jwk, call.text("alg"))
     _check_token(call, message, datetime.now(UTC))
     output.data(shown(message))
 

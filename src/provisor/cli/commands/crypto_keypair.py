@@ -82,14 +82,17 @@ def _generate(call: Call) -> PrivateKey:
     bits = call.number("size")
     if call.text("kty") != "RSA" or not call.is_set("size") or call.text("crv"):
         return newkey.generate_for(call)
-    if bits <= 0:
+    if bits <= 0 and call.switch("insecure"):
         raise CommandError("flag '--size' must be greater than or equal to 0")
     if bits >= MIN_RSA_BITS or not call.switch("insecure"):
         if bits > _SLOW_BITS:
             output.note(f"Generating an RSA key of {bits} bits, which takes a while...")
         return newkey.generate_for(call)
     if bits < _LEAST_BITS:
-        raise CommandError(f"error generating RSA key: flag '--size' requires at least {_LEAST_BITS}")
+        raise CommandError(
+            f"error generating RSA key: crypto/rsa: {bits}-bit keys are insecure "
+            "(see https://go.dev/pkg/crypto/rsa#hdr-Minimum_key_size)"
+        )
     return generate_key("RSA", bits=bits)
 
 

@@ -6,6 +6,7 @@ import json
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -18,7 +19,7 @@ from provisor.cli.exits import CommandError
 from provisor.cli.files import system_text
 from provisor.cli.grammar import Call
 from provisor.config.syntax import find_syntax_error
-from provisor.core.jose.encoding import NotJOSE, parse_members
+from provisor.core.jose.encoding import NotJOSE, decode_base64url, parse_members
 from provisor.core.jose.jwk import JWK, make_jwk, parse_jwk
 from provisor.core.jose.keyfile import is_jwe
 from provisor.core.secret import Secret
@@ -80,14 +81,25 @@ def password_of(call: Call) -> Secret:
 
 def token_words(detail: str) -> str:
     """What is wrong with a signed message, without who says so."""
-    return detail.removeprefix("error parsing token: ").removeprefix("go-jose/go-jose: ")
+    words = detail.removeprefix("error parsing token: ").removeprefix("go-jose/go-jose: ")
+    return words.replace("into an object", "into Go value of type jose.rawHeader")
 
 
 def three_parts(text: str) -> str:
-    """The text itself. Raises `BadToken` unless it is JSON or has two dots."""
-    if not text.lstrip().startswith("{") and text.count(".") != 2:
+    """The text itself. Raises `BadToken` unless it is JSON, or has two dots and a header that is JSON."""
+    if text.lstrip().startswith("{"):
+        _check_json(text.encode())
+        return text
+    if text.count(".") != 2:
         raise BadToken("compact JWS format must have three parts")
+    with suppress(NotJOSE):
+        _check_json(decode_base64url(text.strip().partition(".")[0].encode()))
     return text
+
+
+def _check_json(text: bytes) -> None:
+    if fault := find_syntax_error(text):
+        raise BadToken("unexpected end of JSON input" if str(fault).endswith("EOF") else str(fault))
 
 
 def check_use(jwk: JWK, use: str) -> None:

@@ -166,7 +166,15 @@ def _parse_rsa(members: Mapping[str, object]) -> tuple[PrivateKey | None, Public
     public = numbers.public_key()
     if _absent(members, "d"):
         return None, public
-    d, p, q, dp, dq, qi = (_number(members, name) for name in ("d", "p", "q", "dp", "dq", "qi"))
+    d = _number(members, "d")
+    if _absent(members, "p") and _absent(members, "q"):
+        # RFC 7518 section 6.3.2: a private key may consist of d alone.
+        p, q = rsa.rsa_recover_prime_factors(modulus, exponent, d)
+    else:
+        p, q = _number(members, "p"), _number(members, "q")
+    dp = rsa.rsa_crt_dmp1(d, p) if _absent(members, "dp") else _number(members, "dp")
+    dq = rsa.rsa_crt_dmq1(d, q) if _absent(members, "dq") else _number(members, "dq")
+    qi = rsa.rsa_crt_iqmp(p, q) if _absent(members, "qi") else _number(members, "qi")
     return rsa.RSAPrivateNumbers(p, q, d, dp, dq, qi, numbers).private_key(), public
 
 

@@ -20,6 +20,7 @@ OF_THE_RFC = (
 SHARED = parse_jwk(
     {
         "kty": "oct",
+        "alg": "HS256",
         "k": "AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow",
     }
 )
