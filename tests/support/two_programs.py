@@ -102,4 +102,5 @@ def normal(octets: bytes, cwd: Path) -> str:
     text = re.sub(r"\b[A-Z2-7]{32}\b", "SECRET", text)
     text = re.sub(r"expired by [\dhms.]+", "expired by AWHILE", text)
     text = re.sub(r"(?m)^((ecdsa|ssh)-[\w-]+) [A-Za-z0-9+/=]+", r"\1 KEY", text)
-    return text.replace("provisor crypto", "step crypto")
+    commands = "crypto|ca|certificate|path|context|crl|completion|help|version|[a-z]+'"
+    return re.sub(rf"(?m)(^|[' ])provisor ({commands})", r"\1step \2", text)

@@ -22,6 +22,8 @@ from provisor.errors import BadRequest, Malformed, ProvisorError
 
 def ca_address(call: Call) -> CAAddress:
     """The value of `--ca-url`. Raises `CommandError`, also when it is missing."""
+    if call.has("token") and not call.text("ca-url") and call.command.endswith(("ca certificate", "ca sign")):
+        raise CommandError("flag '--ca-url' is required unless the '--token' flag is provided")
     value = call.required("ca-url")
     try:
         return parse_ca_url(value)

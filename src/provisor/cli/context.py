@@ -16,6 +16,7 @@ import msgspec
 
 from provisor.cli import files, output, prompt
 from provisor.cli.exits import CommandError
+from provisor.config.syntax import find_syntax_error
 
 _SELECTING_KEYS = ("context", "profile", "authority")
 
@@ -250,7 +251,8 @@ def _load_object(path: str, *, where: str = "") -> dict[str, object]:
     try:
         return msgspec.json.decode(content, type=dict[str, object])
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise CommandError(f"{where or f'error parsing {path}'}: {error}") from error
+        reason = find_syntax_error(content) or error
+        raise CommandError(f"{where or f'error parsing {path}'}: {reason}") from error
 
 
 def resolve(paths: Paths, name: str) -> str:

@@ -47,9 +47,11 @@ def read_file(path: str) -> bytes:
     if path == "-":
         return sys.stdin.buffer.read()
     try:
-        return Path(path).read_bytes()
+        with open(path, "rb") as file:
+            return file.read()
     except OSError as error:
-        raise CommandError(f"open {path} failed: {system_text(error)}") from error
+        doing = "read" if isinstance(error, IsADirectoryError) else "open"
+        raise CommandError(f"{doing} {path} failed: {system_text(error)}") from error
 
 
 def read_pem_file(path: str) -> bytes:

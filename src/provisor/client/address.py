@@ -39,8 +39,8 @@ def parse_ca_url(text: str) -> CAAddress:
         parts = urlsplit(f"https://{rest}")
         host, port = parts.hostname or "", parts.port
     except ValueError as error:
-        raise BadRequest(f"is not a valid URL: {error}") from error
+        raise BadRequest("invalid URL") from error
     if parts.username is not None or not _HOST.match(host) or port == 0:
-        raise BadRequest("is not a valid URL")
+        raise BadRequest("invalid URL")
     shown = f"[{host}]" if ":" in host else host
     return CAAddress(host, port or 443, f"https://{shown}" if port is None else f"https://{shown}:{port}")

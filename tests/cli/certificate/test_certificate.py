@@ -16,8 +16,6 @@ from support.peers import require_peer
 
 RECORDED = Path(__file__).parent / "recorded"
 NAMES = sorted(path.stem for path in RECORDED.glob("*.pem"))
-LEFT_OUT = {"validation_level", "names", "redacted", "tbs_noct_fingerprint"}
-CURVE_PARAMETERS = {"b", "gx", "gy", "n", "p"}
 
 
 @pytest.fixture
@@ -41,17 +39,12 @@ def test_the_short_form_is_the_recorded_one(desk: Desk, name: str) -> None:
 def test_the_json_form_has_the_recorded_members_in_their_order(desk: Desk, name: str) -> None:
     ended = desk.run(["certificate", "inspect", "--format", "json", str(RECORDED / f"{name}.pem")])
     recorded = json.loads((RECORDED / f"{name}.inspect.json").read_text())
-    assert json.dumps(json.loads(ended.stdout)) == json.dumps(kept(recorded))
+    assert json.dumps(ordered(json.loads(ended.stdout))) == json.dumps(ordered(recorded))
 
 
-def kept(recorded: dict[str, Any]) -> dict[str, Any]:
-    members = {name: value for name, value in recorded.items() if name not in LEFT_OUT}
-    members["signature"] = {name: value for name, value in members["signature"].items() if name != "valid"}
-    key = members["subject_key_info"]
-    if "ecdsa_public_key" in key:
-        point = {name: value for name, value in key["ecdsa_public_key"].items() if name not in CURVE_PARAMETERS}
-        members["subject_key_info"] = key | {"ecdsa_public_key": point}
-    return members
+def ordered(members: dict[str, Any]) -> dict[str, Any]:
+    """step: prints the names in another order every time."""
+    return members | ({"names": sorted(members["names"])} if "names" in members else {})
 
 
 INSPECTED = [

@@ -21,3 +21,11 @@ step crypto key sign text --key k.pem > k.sig; step crypto key sign text --key r
 echo -n pass | step crypto kdf hash > scrypt.h; echo -n pass | step crypto kdf hash --alg bcrypt > bcrypt.h;  echo -n pass | step crypto kdf hash --alg argon2id > a2id.h; echo -n pass | step crypto kdf hash --alg argon2i > a2i.h
 step crypto nacl box keypair bob.pub bob.priv < /dev/null >/dev/null 2>&1; printf 'MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=' | base64 -d > k32
 step crypto otp generate --issuer i --account a > otp.secret
+mkdir -p dsp/config bsp/config csp/authorities/one/config csp/profiles/one/config
+echo '{"insecure": true, "no-password": true, "size": 3072, "kty": "RSA", "unknown": 1}' > dsp/config/defaults.json
+echo '{nope' > bsp/config/defaults.json
+echo '{"one":{"authority":"one","profile":"one"},"two":{"authority":"two","profile":"two"}}' > csp/contexts.json
+echo '{"context":"one"}' > csp/current-context.json
+echo '{"ca-url": "https://localhost:1", "root": "nofile", "kty": "OKP"}' > csp/authorities/one/config/defaults.json
+echo '{"insecure": true, "no-password": true}' > csp/profiles/one/config/defaults.json
+echo '{"ca-url": "https://localhost:1", "root": "nofile"}' > alt.json

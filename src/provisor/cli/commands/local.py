@@ -21,7 +21,6 @@ _MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
         switch("profile", help="print the folder of the current profile"),
     ),
     most=None,
-    reads_defaults=False,
 )
 def path(call: Call) -> None:
     """print the folder of the configuration"""

@@ -56,7 +56,8 @@ def _read(place: str) -> bytes:
     try:
         return sys.stdin.buffer.read() if place == "-" else Path(place).read_bytes()
     except OSError as error:
-        raise CommandError(f"error reading file {place}: open {place} failed: {system_text(error)}") from error
+        doing = "read" if isinstance(error, IsADirectoryError) else "open"
+        raise CommandError(f"error reading file {place}: {doing} {place} failed: {system_text(error)}") from error
 
 
 def _from_pem(content: bytes) -> Iterable[Document]:
