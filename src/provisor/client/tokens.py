@@ -125,6 +125,8 @@ def make_renew_token(
         "exp": int(window.not_after.timestamp()),
         "iat": int(issued_at.timestamp()),
         "iss": RENEW_ISSUER,
+        # step has none, so that its second attempt within a second is a token that was used
+        "jti": secrets.token_hex(_JTI_BYTES),
         "nbf": int(window.not_before.timestamp()),
         "sub": subject,
     }

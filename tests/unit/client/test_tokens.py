@@ -75,15 +75,20 @@ def test_names_user_data_and_binding_appear_when_given() -> None:
     assert "sha" not in token.claims
 
 
-def test_a_renewal_token_has_the_chain_and_neither_id_nor_root() -> None:
-    token = parse_token(
-        make_renew_token(
-            [b"\x30\x00"], KEY, subject="cn", audience="https://x/renew", window=token_window(NOW), issued_at=NOW
-        )
-    )
+def renewal_token() -> str:
+    window = token_window(NOW)
+    return make_renew_token([b"\x30\x00"], KEY, subject="cn", audience="https://x/renew", window=window, issued_at=NOW)
+
+
+def test_a_renewal_token_has_the_chain_and_no_root() -> None:
+    token = parse_token(renewal_token())
     assert dict(token.header) == {"alg": "ES256", "kid": make_jwk(KEY).kid, "typ": "JWT", "x5cInsecure": ["MAA="]}
-    assert set(token.claims) == {"aud", "exp", "iat", "iss", "nbf", "sub"}
+    assert set(token.claims) == {"aud", "exp", "iat", "iss", "jti", "nbf", "sub"}
     assert token.claims["iss"] == RENEW_ISSUER
+
+
+def test_two_renewal_tokens_of_one_second_are_two() -> None:
+    assert parse_token(renewal_token()).claims["jti"] != parse_token(renewal_token()).claims["jti"]
 
 
 @pytest.mark.parametrize(
