@@ -41,7 +41,7 @@ BEFORE: Final[Mapping[str, str]] = {
     "bootstrap-context-again": f"{BOOTSTRAP} --context remote",
     "bootstrap-then-health": BOOTSTRAP,
     "renew-disabled": "step ca certificate nr nrn.crt nrn.key --provisioner norenew --provisioner-password-file newpw",
-    "renew-expires-in-due": f"step ca certificate n n.crt n.key {OURS} --not-after 1h",
+    "renew-expires-in-due": f"step ca certificate n n.crt n.key {OURS} --not-after 59m",
     "renew-revoked": "step ca revoke --cert r4.crt --key r4.key",
     "rekey-revoked": "step ca revoke --cert r4.crt --key r4.key",
     "rekey-private-key-force": f"step ca certificate foo.internal rk2.crt rk2.key {OURS}",
