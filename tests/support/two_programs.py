@@ -100,7 +100,7 @@ def normal(octets: bytes, cwd: Path) -> str:
     text = re.sub(rf'"({random})": ?"[\w-]{{6,}}"', r'"\1": RANDOM', text)
     text = re.sub(r'"(nbf|iat|exp)": \d{10}', r'"\1": TIME', text)
     text = re.sub(r"\b[A-Z2-7]{32}\b", "SECRET", text)
-    text = re.sub(r"expired by [\dhms.]+", "expired by AWHILE", text)
+    text = re.sub(r"(expired by|expires in) [\dhms.]+", r"\1 AWHILE", text)
     text = re.sub(r"(?m)^((ecdsa|ssh)-[\w-]+) [A-Za-z0-9+/=]+", r"\1 KEY", text)
     commands = "crypto|ca|certificate|path|context|crl|completion|help|version|[a-z]+'"
     return re.sub(rf"(?m)(^|[' ])provisor ({commands})", r"\1step \2", text)
