@@ -390,6 +390,7 @@ def test_no_request_fails_over_ten_reloads_under_load(running: Running) -> None:
     threads = [threading.Thread(target=load, kwargs={"kept": kept}) for kept in (True, False, False)]
     for thread in threads:
         thread.start()
+    wait_for(lambda: 1 in epochs)
     for number in range(2, 12):
         running.signal(signal.SIGHUP)
         running.await_log("Serving HTTPS on", number)
