@@ -1,5 +1,5 @@
 # The files that the command lines work on, made with the real `step`, openssl and ssh-keygen.
-printf password > pw; printf other > pw2; : > empty; echo junk > junk; head -c 3000 /dev/urandom > bin; mkdir folder
+printf password > pw; printf other > pw2; : > empty; echo junk > junk; seq 9999 | gzip -n | head -c 3000 > bin; mkdir folder
 step crypto jwk create p.pub p.priv --no-password --insecure; step crypto jwk create o.pub o.priv --kty EC --crv P-384 --kid mykid --no-password --insecure
 step crypto jwk create j.pub j.priv --password-file pw; step crypto jwk create enc.pub enc.priv --use enc --no-password --insecure
 step crypto jwk create rs.pub rs.priv --kty RSA --no-password --insecure; step crypto jwk create re.pub re.priv --kty RSA --use enc --no-password --insecure

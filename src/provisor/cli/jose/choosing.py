@@ -21,6 +21,7 @@ from provisor.cli.grammar import Call
 from provisor.config.syntax import find_syntax_error
 from provisor.core.jose.encoding import NotJOSE, decode_base64url, parse_members
 from provisor.core.jose.jwk import JWK, make_jwk, parse_jwk
+from provisor.core.jose.jws import drop_space
 from provisor.core.jose.keyfile import is_jwe
 from provisor.core.secret import Secret
 from provisor.errors import BadKey, BadToken
@@ -93,7 +94,8 @@ def three_parts(text: str) -> str:
     if text.count(".") != 2:
         raise BadToken("compact JWS format must have three parts")
     with suppress(NotJOSE):
-        _check_json(decode_base64url(text.strip().partition(".")[0].encode()))
+        header, _, _ = [decode_base64url(part.encode(errors="surrogatepass")) for part in drop_space(text).split(".")]
+        _check_json(header)
     return text
 
 

@@ -40,7 +40,7 @@ def decode_base64url(text: bytes) -> bytes:
     text = text.rstrip(b"=")
     padding = _PADDING.get(len(text) & 3)
     if padding is None:
-        raise NotJOSE(f"illegal base64 data at input byte {len(text) - 1}")
+        raise NotJOSE(f"illegal base64 data at input byte {min(_first_stranger(text), len(text) - 1)}")
     try:
         return binascii.a2b_base64(text.translate(_URL_TO_STANDARD) + padding, strict_mode=True)
     except binascii.Error as problem:

@@ -7,6 +7,7 @@ word of whoever holds the key.
 from __future__ import annotations
 
 import binascii
+import re
 from collections.abc import Mapping
 
 from cryptography.exceptions import InvalidSignature
@@ -79,12 +80,20 @@ def parse_jws(text: str) -> SignedMessage:
     return SignedMessage(*_parse(text))
 
 
+_SPACE = re.compile(r"[^\S\x1c-\x1f]+")
+"""White space as Unicode has it; Python counts the separators of ASCII too."""
+
+
+def drop_space(text: str) -> str:
+    return text if text.split() == [text] else _SPACE.sub("", text)
+
+
 def _parse(text: str) -> tuple[dict[str, object], bytes, bytes, bytes]:
     """The members of a `SignedMessage`."""
     # step-ca: white space is dropped wherever it is, padding is dropped, and JSON is a token too.
     if len(text) > MAX_BYTES:
         raise BadToken(f"error parsing token: more than {MAX_BYTES} octets")
-    stripped = "".join(text.split())
+    stripped = drop_space(text)
     try:
         protected, payload, signature = _split_json(stripped) if stripped.startswith("{") else _split_compact(stripped)
         header = _parse_header(protected)
@@ -169,7 +178,8 @@ def _check_critical(header: Mapping[str, object]) -> None:
 
 
 def _split_compact(text: str) -> tuple[bytes, bytes, bytes]:
-    parts = _ascii(text).split(b".")
+    # The octets of whatever it is: the decoder names the first one of a part that does not belong there.
+    parts = text.encode(errors="surrogatepass").split(b".")
     if len(parts) != 3:
         raise NotJOSE(_NOT_THREE_PARTS)
     protected, payload, signature = parts

@@ -324,3 +324,21 @@ def test_a_token_made_to_be_slow_is_not() -> None:
         except BadToken:
             continue
     assert time.process_time() - start < 1
+
+
+@pytest.mark.parametrize(
+    ("text", "octet"),
+    [
+        ("n\ufffdh.A.B", 1),
+        ("ABCD.\ufffd\ufffd.e", 0),
+        (f"{HEADER}.e30.B\u00b5", 1),
+        (f"{HEADER}.e30.\x1ce30", 0),
+        (f"{HEADER}.AB=C.e30", 2),
+        ("ABCDE.e30.e30", 4),
+        (f"{HEADER}.e30.\ud800", 0),
+    ],
+)
+def test_the_first_octet_that_is_no_base64_is_named(text: str, octet: int) -> None:
+    """Counted in its part, as recorded from step 0.30.6."""
+    with pytest.raises(BadToken, match=rf"illegal base64 data at input byte {octet}$"):
+        parse_jws(text)
