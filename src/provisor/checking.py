@@ -7,7 +7,7 @@ start loads it, so that nothing passes here that would be refused there.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from msgspec import Struct
 
+from provisor.authority.templates import load_text
 from provisor.config.ca_json import CAConfig
 from provisor.config.load import Fault, LoadedConfig, load_config
 from provisor.core.claims import BUILT_IN, merge
@@ -22,12 +23,17 @@ from provisor.core.durations import format_go_time
 from provisor.core.keys import PasswordNeeded, describe_key, spki_der
 from provisor.core.names import classify_sans
 from provisor.core.secret import Secret
+from provisor.core.template.errors import ParseError
+from provisor.core.template.evaluator import Template
+from provisor.core.template.function import Function
+from provisor.core.template.library import CONFIGURATION_FUNCTIONS, SSH_FUNCTIONS, X509_FUNCTIONS
 from provisor.core.x509.certificate import Certificate, parse_certificate
 from provisor.core.x509.chain import is_issued_by
 from provisor.core.x509.general_names import encode_general_names
 from provisor.core.x509.issuer import make_issuer
-from provisor.errors import ConfigError, ProvisorError
+from provisor.errors import ConfigError, ProvisorError, TemplateBroken
 from provisor.kms.base import Signer
+from provisor.provisioners.options import TemplateSource, read_options
 from provisor.provisioners.registry import build_registry
 from provisor.startup import StartRefused, load_certificates, load_startup, open_key, read_file
 from provisor.storage.locate import WriterLock, check_ours, locate_store
@@ -96,6 +102,7 @@ class _Checking:
             self._look("store", "$.db", lambda: self._store(config))
             if not self._is_spoilt("$.authority.claims"):
                 self._look("provisioners", "$.authority.provisioners", lambda: self._provisioners(config))
+                self._templates(config)
             self._start()
             self._warn_of_step(loaded)
         return Report(self._path, tuple(self._checks), tuple(self._warnings), self._password_for)
@@ -224,6 +231,28 @@ class _Checking:
         names = ", ".join(entry.name for entry in config.authority.provisioners)
         return None, names or "there is none"
 
+    def _templates(self, config: CAConfig) -> None:
+        """A start lets them pass, and every certificate that needs one is refused then."""
+        faults: list[Fault] = []
+        count = 0
+        for index, entry in enumerate(config.authority.provisioners):
+            try:
+                options = read_options(entry.raw)
+            except ConfigError:
+                continue  # the provisioner is disabled, which was said
+            where = f"$.authority.provisioners[{index}].options"
+            for name, source, functions in (
+                ("x509", options.x509, X509_FUNCTIONS),
+                ("ssh", options.ssh, SSH_FUNCTIONS),
+            ):
+                if source is not None:
+                    count += 1
+                    faults += _template_faults(source, functions, f"{where}.{name}")
+            for number, hook in enumerate(options.webhooks):
+                faults += _parse_faults(hook.url, CONFIGURATION_FUNCTIONS, f"{where}.webhooks[{number}].url")
+        if count or faults:
+            self._checks.append(Check("templates", f"{count} can be parsed", tuple(faults)))
+
     # -- everything once more -----------------------------------------------------------------------
 
     def _start(self) -> None:
@@ -246,6 +275,21 @@ class _Checking:
         if pointers:
             text = "lost when `step ca provisioner` edits this file, as is every member that step does not know"
             self._warnings += [Fault(pointer, text, fatal=False) for pointer in pointers]
+
+
+def _template_faults(source: TemplateSource, functions: Mapping[str, Function], pointer: str) -> list[Fault]:
+    try:
+        return _parse_faults(load_text(source), functions, pointer)
+    except TemplateBroken as error:
+        return [Fault(pointer, error.detail.removeprefix("authority.Sign: "))]
+
+
+def _parse_faults(text: str, functions: Mapping[str, Function], pointer: str) -> list[Fault]:
+    try:
+        Template(text, functions)
+    except ParseError as error:
+        return [Fault(pointer, str(error))]
+    return []
 
 
 def _is_said(pointer: str, said: Iterable[str]) -> bool:

@@ -9,6 +9,7 @@
     │   ├── BadCSR                         certificate signing request
     │   ├── BadToken                       not a token at all
     │   ├── BadKey                         key material, PEM, JWK or JWE
+    │   ├── TemplateRefused                the template said so itself, by `fail`
     │   └── TooLarge                       over one of the limits on strangers' input
     ├── Unauthenticated                    not proven
     │   ├── TokenInvalid                   signature, issuer, audience or a claim
@@ -21,6 +22,7 @@
     │   └── RenewIssuerInvalid             ... whose issuer claim is foreign
     ├── Forbidden                          proven, not allowed
     │   ├── NameNotAllowed
+    │   ├── PolicyRefused                  a policy of the authority or the provisioner
     │   ├── NameConstrained                issuer name constraints (RFC 5280 section 4.2.1.10)
     │   ├── KeyNotAllowed
     │   ├── ValidityNotAllowed
@@ -30,7 +32,10 @@
     │   └── AlreadyRevoked
     ├── NotSupported                       this CA does not do that
     ├── Unencodable                        the names cannot be put into a certificate
+    ├── TemplateBroken                     a template does not parse, does not run, or renders no certificate
+    ├── PolicyUndecided                    a policy cannot be asked about a name
     ├── RenewTokenRejected                 recorded as an internal error of the reference
+    ├── CallFailed                         a request of the CA's own was not answered
     └── Unavailable                        something we need is away
         ├── StaleEpoch                     the configuration changed under the request
         └── OutcomeUnknown                 the commit was lost and cannot be looked up
@@ -215,3 +220,39 @@ class StaleEpoch(Unavailable):
 
 class OutcomeUnknown(Unavailable):
     """The commit was lost and the store that knows its outcome is away."""
+
+
+class TemplateRefused(Malformed):
+    """The template refused by `fail`. Its message is meant for the caller."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(f"msg: {message}", public=message)
+
+
+class TemplateBroken(ProvisorError):
+    """A template does not parse, does not run on this data, or what it renders is no certificate."""
+
+    verbatim = True
+
+
+class PolicyUndecided(ProvisorError):
+    """A policy cannot say anything of a name, because it is none."""
+
+    verbatim = True
+
+
+class PolicyRefused(Forbidden):
+    """A policy does not allow a name."""
+
+    verbatim = True
+
+    def __init__(self, detail: str, text: str) -> None:
+        super().__init__(detail, public=f"The request was forbidden by the certificate authority: {text}")
+
+
+class CallFailed(ProvisorError):
+    """A call that the CA sent was not answered. `final`: trying once more would be of no use."""
+
+    def __init__(self, text: str, *, final: bool = False) -> None:
+        super().__init__(text)
+        self.final = final

@@ -7,7 +7,7 @@ so that it crosses a process border as JSON (serials have more bits than msgpack
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
 from msgspec import Struct
@@ -715,4 +715,27 @@ class Notary(Protocol):
 
     async def health(self) -> StoreHealth:
         """Whether the store takes writes, as the one who writes knows it. Raises `Unavailable`."""
+        ...
+
+
+# -- calls that leave the CA ---------------------------------------------------------------------
+
+
+class CallReply(Struct, frozen=True):
+    """What a server answered: its status and at most so many octets of its body as the caller reads."""
+
+    status: int
+    body: bytes
+
+
+class Caller(Protocol):
+    """HTTPS requests of the CA itself, by its rule of addresses; no redirect is followed."""
+
+    async def post(
+        self, url: str, headers: Mapping[str, str], body: bytes, *, seconds: float, with_certificate: bool
+    ) -> CallReply:
+        """These exact octets. `with_certificate`: trust the CA's roots, and show the CA's own certificate when asked;
+
+        else only the system's roots, and none is shown. Raises `CallFailed`.
+        """
         ...

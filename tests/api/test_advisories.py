@@ -166,14 +166,11 @@ def test_a_token_for_a_provisioner_without_token_flow_gets_nothing(path: str, ki
 
 
 def test_a_rule_that_cannot_be_enforced_disables_its_provisioner(world: World) -> None:
-    """A template, a policy or a webhook that is not understood must not be passed over."""
+    """Rules of a kind that this version does not know must not be passed over."""
     rules: list[Mapping[str, object]] = [
-        {"options": {"x509": {"template": "{}"}}},
-        {"options": {"x509": {"templateFile": "x.tpl"}}},
-        {"options": {"x509": {"allow": {"dns": ["b.test"]}}}},
-        {"options": {"X509": {"DENY": {"dns": ["a.test"]}}}},
-        {"policy": {"x509": {"deny": {"dns": ["a.test"]}}}},
-        {"options": {"webhooks": [{"name": "x", "url": "https://x", "kind": "AUTHORIZING"}]}},
+        {"options": {"wire": {"oidc": {}}}},
+        {"OPTIONS": {"Wire": {"dpop": {}}}},
+        {"provisor": {"quota": 3}},
     ]
     for rule in rules:
         world.ca.reconfigure(make_config(world.ci.entry(**rule)))

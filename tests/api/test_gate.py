@@ -184,7 +184,7 @@ def _other_name(worker: Worker) -> Draft:
 
 
 def _other_algorithm(worker: Worker) -> Draft:
-    return replace(worker.draft(), signature_algorithm=bytes.fromhex("300a06082a8648ce3d040303"))
+    return replace(worker.draft(), signature_algorithm=bytes.fromhex("300d06092a864886f70d01010b0500"))
 
 
 _NOT_A_KEY: Final = bytes.fromhex("3003020101")

@@ -212,7 +212,7 @@ HOSTILE: dict[str, Callable[[Draft], Draft]] = {
     "longer than the maximum": lambda d: replace(d, not_after=NOW + timedelta(hours=49)),
     "over already": lambda d: replace(d, not_before=NOW - timedelta(hours=2), not_after=NOW - timedelta(hours=1)),
     "another issuer name": lambda d: replace(d, issuer=d.subject),
-    "another algorithm": lambda d: replace(d, signature_algorithm=bytes.fromhex("300a06082a8648ce3d040303")),
+    "another algorithm": lambda d: replace(d, signature_algorithm=bytes.fromhex("300d06092a864886f70d01010b0500")),
     "an extension twice": lambda d: replace(d, extensions=(*d.extensions, d.extensions[0])),
 }
 

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from provisor.config.load import load_config
-from provisor.config.syntax import find_syntax_error, line_and_column
 from provisor.core.claims import BUILT_IN, merge
+from provisor.core.json_text import find_syntax_error, line_and_column
 from provisor.errors import ConfigError
 from provisor.provisioners.registry import build_registry
 from provisor.wire.gojson import encode_config, encode_json

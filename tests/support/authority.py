@@ -41,7 +41,7 @@ from provisor.kms.soft import SoftSigner
 from provisor.notary.inline import InlineNotary
 from provisor.notary.keyring import SigningIssuer
 from provisor.notary.notary import NotaryCore
-from provisor.ports import Entry, Outcome, ToSign
+from provisor.ports import Caller, Entry, Outcome, ToSign
 from provisor.server.application import Application, Authority
 from provisor.server.context import Context
 from provisor.server.observer import Observer
@@ -195,6 +195,7 @@ class MemoryCA:
         started: datetime | None = None,
         seed: int | None = None,
         router: Router = API,
+        caller: Caller | None = None,
     ) -> None:
         self.clock = clock or Clock()
         self.pki = pki or make_pki(self.clock.now)
@@ -207,6 +208,7 @@ class MemoryCA:
         self.store = SQLiteStore.open(":memory:")
         self.core = NotaryCore(self.store, clock=self.clock, random=self.random)
         self.notary = InlineNotary(self.core)
+        self.caller = caller
         self._ids = count(1)
         self._runner = asyncio.Runner()
         self._started = started or self.clock.now
@@ -244,6 +246,7 @@ class MemoryCA:
             clock=self.clock,
             random=self.random,
             archive=self.store.archive,
+            caller=self.caller,
         )
 
     def reconfigure(self, document: Mapping[str, object], *, tell_workers: bool = True) -> None:

@@ -6,9 +6,9 @@ import base64
 import json
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -88,19 +88,46 @@ def _issuance_differences(exchange: Exchange, answer: Answer) -> Iterator[str]:
     )
 
 
-def certificate_differences(recorded: x509.Certificate, ours: x509.Certificate, *, moment: datetime) -> Iterator[str]:
-    """Everything but serial, signature and the second that the recorded server was late."""
+def certificate_differences(
+    recorded: x509.Certificate,
+    ours: x509.Certificate,
+    *,
+    moment: datetime,
+    same_issuer: bool = True,
+    own_key: bool = True,
+    times: bool = True,
+) -> Iterator[str]:
+    """Everything but serial, signature and the second that the recorded server was late.
+
+    `own_key` False: the two are for different keys; `times` False: they were asked for one after the other.
+    """
     mine, theirs = _certificate_shape(ours), _certificate_shape(recorded)
+    loose = {"issuer"} if not same_issuer else set()
+    loose |= {"public key"} if not own_key else set()
+    if not same_issuer or not own_key:
+        without = [AUTHORITY_KEY_ID] * (not same_issuer) + [SUBJECT_KEY_ID] * (not own_key)
+        mine["extensions"], theirs["extensions"] = (_blanked(shape["extensions"], without) for shape in (mine, theirs))
     for name, value in theirs.items():
-        if mine[name] != value:
+        if name not in loose and mine[name] != value:
             yield f"{name} {mine[name]!r}, recorded {value!r}"
-    for end in ("not_valid_before_utc", "not_valid_after_utc"):
+    for end in ("not_valid_before_utc", "not_valid_after_utc") if times else ():
         late = (getattr(recorded, end) - getattr(ours, end)).total_seconds()
         if late not in (0, 1):
             yield f"{end} {getattr(ours, end)}, recorded {getattr(recorded, end)} at {moment}"
+    length, reference = (c.not_valid_after_utc - c.not_valid_before_utc for c in (ours, recorded))
+    if length != reference:
+        yield f"valid for {length}, recorded {reference}"
 
 
-def _certificate_shape(certificate: x509.Certificate) -> dict[str, object]:
+AUTHORITY_KEY_ID: Final = "2.5.29.35"
+SUBJECT_KEY_ID: Final = "2.5.29.14"
+
+
+def _blanked(extensions: Any, without: Sequence[str]) -> list[tuple[str, bool, bytes]]:
+    return [(oid, critical, b"" if oid in without else value) for oid, critical, value in extensions]
+
+
+def _certificate_shape(certificate: x509.Certificate) -> dict[str, Any]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # common names longer than 64 characters
         subject, issuer = certificate.subject.public_bytes(), certificate.issuer.public_bytes()

@@ -38,7 +38,7 @@ class World:
             self.other.entry(),
             self.norenew.entry(claims={"disableRenewal": True}),
             self.tolerant.entry(claims={"allowRenewalAfterExpiry": True}),
-            self.templated.entry(options={"x509": {"template": "{}"}}),
+            self.templated.entry(options={"wire": {"oidc": {}}}),
             {"type": "ACME", "name": "acme"},
         )
         signers = (self.ci, self.other, self.norenew, self.tolerant, self.templated)

@@ -122,6 +122,42 @@ def test_two_provisioners_of_one_name_are_a_fault(step_path: Path) -> None:
     assert pointers(report(step_path, twice))
 
 
+def with_options(**options: object) -> Change:
+    def change(document: dict[str, Any], _path: Path) -> None:
+        document["authority"]["provisioners"][0]["options"] = options
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("options", "member", "text"),
+    [
+        ({"x509": {"template": '{"subject": {{ nofunc }}}'}}, "x509", 'function "nofunc" not defined'),
+        ({"x509": {"template": "not base64!"}}, "x509", "error decoding template"),
+        ({"x509": {"templateFile": "/none.tpl"}}, "x509", 'error reading "/none.tpl": no such file or directory'),
+        ({"x509": {"template": "{}", "templateData": []}}, "x509", "error unmarshaling template data"),
+        ({"ssh": {"template": "{{ asn1Enc 1 }}"}}, "ssh", 'function "asn1Enc" not defined'),
+        (
+            {"webhooks": [{"name": "w", "url": "https://h/{{ if }}", "kind": "ENRICHING"}]},
+            "webhooks[0].url",
+            "missing value for if",
+        ),
+    ],
+)
+def test_a_template_that_cannot_be_used_is_a_fault(
+    step_path: Path, options: dict[str, object], member: str, text: str
+) -> None:
+    (fault,) = report(step_path, with_options(**options)).faults
+    assert fault.pointer == f"$.authority.provisioners[0].options.{member}"
+    assert text in fault.text
+
+
+def test_templates_that_can_be_used_are_counted(step_path: Path) -> None:
+    found = report(step_path, with_options(x509={"template": '{"subject": {{ toJson .Subject }}}'}))
+    assert [check.detail for check in found.checks if check.name == "templates"] == ["1 can be parsed"]
+    assert not found.faults
+
+
 def test_a_root_may_issue_itself(step_path: Path) -> None:
     assert report(step_path, root_as_issuer).faults == ()
 

@@ -22,6 +22,7 @@ ALLOWED = {
     "provisioners": (*MIDDLE, "wire", "config", "ports"),
     "authority": (*MIDDLE, "wire", "config", "ports", "provisioners"),
     "server": (*MIDDLE, "wire", "config", "ports", "provisioners", "authority"),
+    "net": (*MIDDLE, "config", "ports"),
     "storage": (*MIDDLE, "config", "ports"),
     "kms": (*MIDDLE, "config", "ports"),
     "notary": (*MIDDLE, "config", "ports", "storage", "kms"),

@@ -18,7 +18,7 @@ from provisor.config.load import load_config
 from provisor.core.claims import BUILT_IN, merge
 from provisor.core.x509.certificate import parse_certificate
 from provisor.core.x509.issuer import make_issuer
-from provisor.ports import Archive, Ledger, Notary
+from provisor.ports import Archive, Caller, Ledger, Notary
 from provisor.provisioners.registry import build_registry
 from provisor.startup import Startup
 
@@ -83,6 +83,7 @@ def build_snapshot(
     clock: Callable[[], datetime] = utc_now,
     random: Callable[[int], bytes] = os.urandom,
     archive: Archive | None = None,
+    caller: Caller | None = None,
 ) -> Snapshot:
     """The authority of this epoch. The bytes were checked by the notary: a fault here is a bug."""
     config = load_config(bundle.source, where=bundle.path).config
@@ -101,5 +102,6 @@ def build_snapshot(
         random=random,
         started=datetime.fromtimestamp(bundle.started, UTC),
         archive=archive,
+        caller=caller,
         tokens_not_before=bundle.tokens_not_before,
     )

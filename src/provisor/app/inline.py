@@ -21,6 +21,7 @@ from typing import Self, final
 from urllib.parse import unquote
 
 from provisor.app.bundle import build_snapshot, bundle_of, utc_now
+from provisor.app.calls import WebhookCaller
 from provisor.app.configuration import configuration_digest
 from provisor.app.identity import client_authorities, make_identity
 from provisor.app.jobs import JobRunner, schedule_first
@@ -41,6 +42,11 @@ from provisor.server.listener import Listener
 from provisor.server.observer import Observer
 from provisor.server.tls import ServerLeaf, TLSEndpoint
 from provisor.startup import Startup, load_startup
+
+
+def _leaf_of(startup: Startup) -> ServerLeaf:
+    identity = make_identity(startup, utc_now(), os.urandom)
+    return ServerLeaf(identity.chain, identity.key)
 
 
 @final
@@ -78,6 +84,7 @@ class InlineCA:
         retiring = tuple(record.certificate for record in await self.store.issuers() if record.state == "retiring")
         not_before = (await self.store.health()).tokens_not_before
         bundle = bundle_of(startup, epoch, self._clock(), retiring, tokens_not_before=not_before)
+        self._caller = WebhookCaller(startup.config, startup.roots, _leaf_of(startup))
         snapshot = build_snapshot(
             bundle,
             self.notary,
@@ -85,6 +92,7 @@ class InlineCA:
             clock=self._clock,
             random=self._random,
             archive=self.store.archive,
+            caller=self._caller,
         )
         self.authority = Authority(snapshot)
         self.observer.reconfigure(snapshot)
@@ -164,6 +172,7 @@ class InlineCA:
         with contextlib.suppress(asyncio.CancelledError):
             await self._task
         await self._tracing.close()
+        await self._caller.close()
         await self.notary.drain()
         self.notary.close()
         await self.store.close()

@@ -10,10 +10,13 @@ from typing import final
 import msgspec
 
 from provisor.app.bundle import Bundle, build_snapshot, decode_bundle
+from provisor.app.calls import WebhookCaller
 from provisor.app.child import Child
 from provisor.app.identity import TLSIdentity, client_authorities
 from provisor.app.tasks import run_together
 from provisor.app.tracing import Tracing
+from provisor.authority.snapshot import Snapshot
+from provisor.config.load import load_config
 from provisor.errors import Unavailable
 from provisor.notary.link import LinkNotary
 from provisor.ports import Ledger
@@ -32,6 +35,7 @@ from provisor.storage.sqlite import open_reader
 
 _decode_identity = msgspec.msgpack.Decoder(TLSIdentity).decode
 _IDENTITY_RETRY_SECONDS = 60.0
+_LONGEST_WEBHOOK_SECONDS = 60.0
 
 
 async def fetch_bundle(notary: LinkNotary) -> Bundle:
@@ -56,6 +60,12 @@ def open_ledger(bundle: Bundle, notary: LinkNotary) -> Ledger:
     return notary if bundle.store is None else open_reader(Path(bundle.store))
 
 
+async def _close_later(caller: WebhookCaller) -> None:
+    """Requests that began under the configuration before may still be waiting for a webhook."""
+    await asyncio.sleep(_LONGEST_WEBHOOK_SECONDS)
+    await caller.close()
+
+
 @final
 class Worker:
     """One worker process. `run` ends when the supervisor says so, or is gone."""
@@ -65,12 +75,13 @@ class Worker:
         self._start = control.start
         self._notary = LinkNotary(control.start.notary)
         self._refreshing = asyncio.Lock()
+        self._closing: set[asyncio.Task[None]] = set()
 
     async def run(self) -> int:
         bundle = await fetch_bundle(self._notary)
         self._identity = await fetch_identity(self._notary)
         self._ledger = open_ledger(bundle, self._notary)
-        snapshot = build_snapshot(bundle, self._notary, self._ledger)
+        snapshot = self._build(bundle)
         self._authority = Authority(snapshot, self._refresh)
         self.observer = open_observer(self._start, f"worker-{self._start.index}")
         self.observer.reconfigure(snapshot)
@@ -85,6 +96,13 @@ class Worker:
         await child.listen()
         self._control.send(Ready(epoch=snapshot.epoch))
         return await run_together(child.obey(), self._keep_identity())
+
+    def _build(self, bundle: Bundle) -> Snapshot:
+        """This epoch's authority, with connections of its own."""
+        config = load_config(bundle.source, where=bundle.path).config
+        leaf = ServerLeaf(self._identity.chain, self._identity.key)
+        self._caller = WebhookCaller(config, bundle.roots, leaf)
+        return build_snapshot(bundle, self._notary, self._ledger, caller=self._caller)
 
     def _leaf(self) -> ServerLeaf:
         self.observer.metrics.leaf_expiry.set(self._identity.not_after, str(self._start.index))
@@ -110,15 +128,19 @@ class Worker:
         if same or bundle.epoch < current.epoch:
             return
         self._identity = await fetch_identity(self._notary)
-        snapshot = build_snapshot(bundle, self._notary, self._ledger)
+        former = self._caller
+        snapshot = self._build(bundle)
         self._endpoint.replace(options=snapshot.config.tls, leaf=self._leaf(), clients=client_authorities(snapshot))
         self._context.limits = snapshot.config.provisor.limits
         self.observer.reconfigure(snapshot)
         self._tracing.take_over(snapshot.config.provisor.tracing)
         self._authority.replace(snapshot)
+        self._closing.add(closing := asyncio.get_running_loop().create_task(_close_later(former)))
+        closing.add_done_callback(self._closing.discard)
 
     async def finish(self) -> None:
         await self._connections.drain()
+        await self._caller.close()
         await self._tracing.close()
 
     async def _keep_identity(self) -> None:
@@ -131,6 +153,7 @@ class Worker:
                 await asyncio.sleep(_IDENTITY_RETRY_SECONDS)
                 continue
             self._identity = newer
+            self._caller.replace_leaf(ServerLeaf(newer.chain, newer.key))
             self._endpoint.replace(leaf=self._leaf())
 
     async def _try_identity(self) -> TLSIdentity | None:

@@ -103,13 +103,14 @@ class Trail:
     `now` is read once, so all checks of a request agree. `use` is set when a token was verified: from
     then on every answer spends it. `who` is set when the caller is proven. `timer` gives seconds; `entered`
     is its reading when the present step began, or the last one ended. `has_left` tells whether the client
-    waits for no answer any more.
+    waits for no answer any more. `facts` is a list where the request is to be explained, None otherwise.
     """
 
     __slots__ = (
         "asked",
         "digest",
         "entered",
+        "facts",
         "given",
         "has_left",
         "now",
@@ -149,6 +150,7 @@ class Trail:
         self.who: Identity | None = None
         self.asked: Asked | None = None
         self.given: Given | None = None
+        self.facts: list[tuple[int, str, object]] | None = None
         self.entered = timer()
 
     def enter(self, step: int) -> None:
@@ -158,6 +160,11 @@ class Trail:
             self.seconds.append((self.step, moment - self.entered))
         self.entered = moment
         self.step = step
+
+    def note(self, name: str, fact: object) -> None:
+        """What a step found out; kept only for an explanation."""
+        if self.facts is not None:
+            self.facts.append((self.step, name, fact))
 
     def leave(self) -> None:
         """The last step ended."""

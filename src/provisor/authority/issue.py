@@ -10,33 +10,53 @@
     8 notarize       the exact bytes are checked again, signed, and committed with token and event
     9 notify         metrics and log; never undoes an issuance
 
-Steps 4 and 7 have nobody to ask: a provisioner with webhooks is disabled by the registry. Steps 2 to 6
-are pure, so that they run without 8 by construction.
+Steps 2 to 7 change nothing anywhere, so that they run without 8 by construction: `explain` does.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import final
+from typing import Final, final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
+from provisor.authority import policy, templates, webhooks
 from provisor.authority.audit import LONGEST_LIST, Asked, Given, Trail
 from provisor.authority.authenticate import authenticate_token
 from provisor.authority.commit import accounted, commit_granted
 from provisor.authority.snapshot import Snapshot
+from provisor.authority.templates import Outside
 from provisor.core.durations import format_rfc3339, format_time_duration
 from provisor.core.grant import X509Grant
 from provisor.core.identity import Identity, Operation, X509Ask
+from provisor.core.names import Name, classify_san
+from provisor.core.webhook import CertificateType, WebhookKind
+from provisor.core.x509 import oids
 from provisor.core.x509.build import build_leaf
 from provisor.core.x509.check import check_draft
 from provisor.core.x509.draft import CheckedDraft, Draft
-from provisor.core.x509.extensions import ProvisionerExtension
+from provisor.core.x509.extensions import Extension, ProvisionerExtension, encode_provisioner
 from provisor.core.x509.issuer import Issuer
-from provisor.errors import Forbidden
+from provisor.core.x509.schema import CertificateShape, OutputError
+from provisor.core.x509.template_data import TemplateData
+from provisor.core.x509.templated import algorithm_for, build_parts, check_readable
+from provisor.errors import Forbidden, TemplateBroken
 from provisor.ports import Guard, ToSign
 from provisor.provisioners.base import Provisioner, signs_x509
+from provisor.provisioners.options import TemplateSource
+
+
+class Hooks(Struct, frozen=True):
+    """Which webhooks are asked: all of them, but for a rehearsal."""
+
+    enriching: bool = True
+    authorizing: bool = True
+
+
+ALL_HOOKS: Final = Hooks()
 
 
 @final
@@ -53,16 +73,31 @@ class Issued(Struct, frozen=True):
 async def sign(ca: Snapshot, token: str, ask: X509Ask, trail: Trail) -> Issued:
     """A certificate for a one-time token.
 
-    Raises `Unauthenticated`, `Forbidden`, `Malformed` kinds; `Unencodable` for names no certificate can hold.
+    Raises `Unauthenticated`, `Forbidden`, `Malformed` kinds; `Unencodable` for names no certificate can hold;
+    `TemplateBroken` and `PolicyUndecided` for what the operator has to mend.
     """
     trail.asked = describe_ask(ask)
     async with accounted(ca, trail):
-        trail.enter(1)
-        who, provisioner = await authenticate_token(ca, token, Operation.SIGN, trail)
-        trail.enter(2)
-        grant = authorize(provisioner, who, ask, ca)
-        checked = decide(ca, ca.issuer, grant, ask, trail)
-        return await notarize(ca, ca.issuer, checked, trail, grant, hashlib.sha256(ask.request.der).digest())
+        case = await prove(ca, token, ask, trail)
+        checked = await decide(ca, ca.issuer, case, trail)
+        return await notarize(ca, ca.issuer, checked, trail, case.grant, hashlib.sha256(ask.request.der).digest())
+
+
+class Case(Struct, frozen=True):
+    """Who asks for what, and what may be had."""
+
+    provisioner: Provisioner
+    who: Identity
+    grant: X509Grant
+    ask: X509Ask
+
+
+async def prove(ca: Snapshot, token: str, ask: X509Ask, trail: Trail) -> Case:
+    """Steps 1 and 2."""
+    trail.enter(1)
+    who, provisioner = await authenticate_token(ca, token, Operation.SIGN, trail)
+    trail.enter(2)
+    return Case(provisioner, who, authorize(provisioner, who, ask, ca), ask)
 
 
 def authorize(provisioner: Provisioner, who: Identity, ask: X509Ask, ca: Snapshot) -> X509Grant:
@@ -72,11 +107,93 @@ def authorize(provisioner: Provisioner, who: Identity, ask: X509Ask, ca: Snapsho
     return provisioner.x509_grant(who, ask, ca.backdate)
 
 
-def decide(ca: Snapshot, issuer: Issuer, grant: X509Grant, ask: X509Ask, trail: Trail) -> CheckedDraft:
-    """Steps 3 to 7: from grant to a draft that may be signed. Touches nothing outside."""
+async def decide(
+    ca: Snapshot, issuer: Issuer, case: Case, trail: Trail, *, ask_hooks: Hooks = ALL_HOOKS
+) -> CheckedDraft:
+    """Steps 3 to 7: from grant to a draft that may be signed. Only webhooks and template files are asked."""
     trail.enter(3)
-    grant.match(ask.request)
+    case.grant.match(case.ask.request)
+    options = case.provisioner.options
+    trail.enter(4)
+    work = await _enriched(ca, case, trail, ask_hooks) if options.x509 or options.webhooks else None
     trail.enter(5)
+    built = _plain(ca, issuer, case, trail) if work is None else _templated(ca, issuer, case, work, trail)
+    draft = built.draft
+    trail.note("draft", _draft_facts(draft))
+    trail.enter(6)
+    hidden = () if ca.config.provisor.switches.allow_hidden_names else built.hidden
+    policy.check_provisioner(options.policies.x509, built.names, built.common_name, hidden, trail)
+    checked = check_draft(
+        draft, issuer=issuer, not_beyond_issuer=not ca.config.provisor.switches.allow_not_after_beyond_issuer
+    )
+    if work is not None:
+        check_readable(checked.tbs, issuer)
+    policy.check_authority(ca.policies.x509, built.names, built.common_name, hidden, trail)
+    trail.enter(7)
+    if work is not None and options.webhooks:
+        await _consent(ca, case, work, built, trail, ask_hooks)
+    return checked
+
+
+class Work(Struct):
+    """What a template works with: its source, its data, and what it may use of the world."""
+
+    source: TemplateSource
+    data: TemplateData
+    outside: Outside
+
+
+class Built(Struct, frozen=True):
+    """A draft, and the names it shows: those that were said in lists, and `hidden` ones behind them.
+
+    `shape` is what a template rendered, None where none did.
+    """
+
+    draft: Draft
+    names: tuple[Name, ...]
+    common_name: str
+    hidden: tuple[Name, ...] = ()
+    shape: CertificateShape | None = None
+
+
+async def _enriched(ca: Snapshot, case: Case, trail: Trail, ask_hooks: Hooks) -> Work:
+    """Step 4: the data of a template, webhooks asked."""
+    options = case.provisioner.options
+    source = options.x509 or TemplateSource()
+    if source.fault:
+        raise TemplateBroken(f"authority.Sign: {source.fault}")
+    outside = Outside(trail.now, ca.random)
+    data = templates.template_data(case.grant, case.who, case.ask, source)
+    if options.webhooks and ask_hooks.enriching:
+        body = webhooks.request_body(data["Insecure"]["CR"], outside)
+        found = await webhooks.enrich(ca, options.webhooks, CertificateType.X509, body, data, trail)
+        if found:
+            data["Webhooks"] = {**_object(data.get("Webhooks")), **found}
+    return Work(source, data, outside)
+
+
+def _object(value: object) -> Mapping[str, object]:
+    return value if isinstance(value, dict) else {}
+
+
+async def _consent(ca: Snapshot, case: Case, work: Work, built: Built, trail: Trail, ask_hooks: Hooks) -> None:
+    """Step 7."""
+    hooks = case.provisioner.options.webhooks
+    if not ask_hooks.authorizing:
+        for hook in hooks:
+            if hook.is_for(WebhookKind.AUTHORIZING, CertificateType.X509):
+                trail.note("webhook", {"name": hook.name, "kind": str(hook.kind), "verdict": "would ask"})
+        return
+    assert built.shape is not None
+    window = built.draft.not_before, built.draft.not_after
+    body = webhooks.certificate_body(built.shape, work.data["Insecure"]["CR"], window, work.outside)
+    public = "error creating certificate"
+    await webhooks.consent(ca, hooks, CertificateType.X509, body, work.data, trail, public=public)
+
+
+def _plain(ca: Snapshot, issuer: Issuer, case: Case, trail: Trail) -> Built:
+    """Step 5 without a template: the built-in leaf, at once."""
+    grant, ask = case.grant, case.ask
     start, end, explicit = grant.validity.window(ask, trail.now)
     draft = build_leaf(
         subject_cn=grant.subject,
@@ -90,15 +207,66 @@ def decide(ca: Snapshot, issuer: Issuer, grant: X509Grant, ask: X509Ask, trail: 
         subject_defaults=ca.subject_defaults,
         provisioner_extension=_extension(grant),
     )
-    trail.enter(6)
-    return check_draft(
-        draft, issuer=issuer, not_beyond_issuer=not ca.config.provisor.switches.allow_not_after_beyond_issuer
+    return Built(draft, draft.names, grant.subject or ca.subject_defaults.common_name)
+
+
+def _templated(ca: Snapshot, issuer: Issuer, case: Case, work: Work, trail: Trail) -> Built:
+    """Step 5 with one: rendered, read, and completed."""
+    grant, request = case.grant, case.ask.request
+    rendered = templates.render(templates.load_text(work.source), work.data, work.outside)
+    trail.note("rendered", rendered)
+    shape = templates.shape_of(rendered)
+    try:
+        parts = build_parts(shape, request.spki, issuer.certificate.skid, ca.subject_defaults)
+    except OutputError as error:
+        raise TemplateBroken(f"authority.Sign: {error}") from error
+    window = templates.instant(shape.not_before), templates.instant(shape.not_after)
+    start, end, explicit = grant.validity.window(case.ask, trail.now, window)
+    extensions = parts.extensions
+    if (own := _extension(grant)) is not None:
+        extensions = _with_provisioner(extensions, encode_provisioner(own))
+    draft = Draft(
+        serial=ca.generate_serial(trail.now) if parts.serial is None else parts.serial,
+        issuer=issuer.certificate.subject,
+        signature_algorithm=algorithm_for(
+            shape.signature_algorithm, issuer.certificate.key, issuer.signature_algorithm
+        ),
+        subject=parts.subject,
+        not_before=start,
+        not_after=end if explicit else min(end, issuer.certificate.not_after),
+        spki=request.spki,
+        extensions=extensions,
+        names=parts.names,
     )
+    hidden = policy.hidden_names(draft, parts.names)
+    more = tuple(
+        name
+        for text in policy.common_names(parts.subject)
+        if text != parts.common_name and (name := classify_san(text)) is not None
+    )
+    draft = replace(draft, names=(*parts.names, *hidden))
+    return Built(draft, parts.names, parts.common_name, (*hidden, *more), shape)
+
+
+def _with_provisioner(extensions: Sequence[Extension], own: Extension) -> tuple[Extension, ...]:
+    """In the place of the one that the template wrote, else at the end."""
+    if all(extension.oid != oids.PROVISIONER for extension in extensions):
+        return (*extensions, own)
+    return tuple(own if extension.oid == oids.PROVISIONER else extension for extension in extensions)
 
 
 def _extension(grant: X509Grant) -> ProvisionerExtension | None:
     ref = grant.provisioner
     return ProvisionerExtension(ref.number, ref.name, ref.credential) if grant.extension else None
+
+
+def _draft_facts(draft: Draft) -> dict[str, object]:
+    return {
+        "names": [f"{name.kind}:{name.value}" for name in draft.names],
+        "notBefore": _second(draft.not_before),
+        "notAfter": _second(draft.not_after),
+        "extensions": [extension.oid for extension in draft.extensions],
+    }
 
 
 async def notarize(

@@ -13,12 +13,13 @@ from msgspec import Struct
 
 from provisor.config.ca_json import CAConfig
 from provisor.core.identity import Operation
+from provisor.core.policy import read_policies
 from provisor.core.x509.certificate import Certificate, parse_certificate
 from provisor.core.x509.chain import find_issuer
 from provisor.core.x509.issuer import Issuer
 from provisor.core.x509.name import Subject
 from provisor.errors import Malformed, Unauthenticated
-from provisor.ports import Archive, IssuerID, Ledger, Notary
+from provisor.ports import Archive, Caller, IssuerID, Ledger, Notary
 from provisor.provisioners.registry import Registry
 
 _CLIENTS: Final = 1024
@@ -75,7 +76,8 @@ class Snapshot:
     `issuers` are those whose certificates may be renewed (active or retiring); `issuer` signs.
     `durable` says whether a database is configured: without one nothing can be revoked. `archive` is there
     where operators are answered and jobs run, unless the store is in another process's memory. Tokens issued before
-    `tokens_not_before` (unix seconds) were spent in a database that is lost, or were not: nobody knows.
+    `tokens_not_before` (unix seconds) were spent in a database that is lost, or were not: nobody knows. `caller` asks
+    webhooks; without one a provisioner that has some refuses.
     """
 
     def __init__(
@@ -94,6 +96,7 @@ class Snapshot:
         random: Callable[[int], bytes],
         started: datetime,
         archive: Archive | None = None,
+        caller: Caller | None = None,
         tokens_not_before: int = 0,
     ) -> None:
         self.epoch = epoch
@@ -106,6 +109,8 @@ class Snapshot:
         self.notary = notary
         self.ledger = ledger
         self.archive = archive
+        self.caller = caller
+        self.policies = read_policies(config.authority.policy)
         self.clock = clock
         self.random = random
         self.started = started

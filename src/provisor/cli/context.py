@@ -16,7 +16,7 @@ import msgspec
 
 from provisor.cli import files, output, prompt
 from provisor.cli.exits import CommandError
-from provisor.config.syntax import find_syntax_error
+from provisor.core.json_text import find_syntax_error
 
 _SELECTING_KEYS = ("context", "profile", "authority")
 

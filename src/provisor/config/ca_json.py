@@ -131,7 +131,7 @@ class CRLConfig(Struct, frozen=True):
 
 
 class Switches(Struct, frozen=True, rename="camel"):
-    """What the reference does and Provisor does only when told to. All off."""
+    """What the reference does and Provisor does only when told to, and what is stricter still. All off."""
 
     accept_sha1_requests: bool = msgspec.field(default=False, name="acceptSHA1Requests")
     accept_weak_rekey_keys: bool = False
@@ -139,6 +139,8 @@ class Switches(Struct, frozen=True, rename="camel"):
     renew_by_provisioner_name: bool = False
     refuse_tokens_before_start: bool = False
     allow_not_after_beyond_issuer: bool = False
+    allow_hidden_names: bool = False
+    refuse_authorities_from_templates: bool = False
 
 
 class Limits(Struct, frozen=True, rename="camel"):
@@ -195,6 +197,16 @@ class RetentionSettings(Struct, frozen=True, rename="camel"):
     events: Duration | None = None
 
 
+class NetworkSettings(Struct, frozen=True, rename="camel"):
+    """Where the CA itself may connect to. `allowed_addresses`: what the rule of addresses would refuse, and is meant.
+
+    Proxies that the environment names are ignored unless `proxy_from_environment`.
+    """
+
+    allowed_addresses: tuple[str, ...] = ()
+    proxy_from_environment: bool = False
+
+
 class ProvisorSettings(Struct, frozen=True, rename="camel"):
     """The top-level object `provisor`, which the reference ignores.
 
@@ -212,6 +224,7 @@ class ProvisorSettings(Struct, frozen=True, rename="camel"):
     tracing: TracingSettings | None = None
     database: DatabaseSettings = DatabaseSettings()
     retention: RetentionSettings = RetentionSettings()
+    network: NetworkSettings = NetworkSettings()
 
 
 class CAConfig(Struct, frozen=True):

@@ -28,9 +28,9 @@ from provisor.config.members import Fault, Faults, Members
 from provisor.config.provisioner_members import CANONICAL_KINDS, check_types, read_claims
 from provisor.config.rules import check_config
 from provisor.config.settings import read_settings
-from provisor.config.syntax import JSONSyntaxError, find_syntax_error, line_and_column
 from provisor.core.claims import json_kind
 from provisor.core.durations import Duration
+from provisor.core.json_text import JSONSyntaxError, find_syntax_error, line_and_column
 from provisor.core.secret import Secret
 from provisor.errors import BadRequest
 from provisor.wire.gojson import canonical_members, decode_value

@@ -107,7 +107,9 @@ def check_types(entry: Members, kind: str) -> None:
     """Reports members of the wrong JSON type as unreadable, and warns of members nobody knows."""
     for member, type_name in KIND_MEMBERS[kind].items():
         _check_type(entry, member, type_name)
-    entry.mapping("policy", "policy.Options")
+    if entry.mapping("policy", "policy.Options"):
+        text = "a policy is not read here, and nothing enforces it; move it to provisor.policy of the provisioner"
+        entry.faults.doubtful(entry.at("policy"), text)
     read_claims(entry)
     if kind != "SSHPOP":
         _check_options(entry)
@@ -158,9 +160,26 @@ def _check_options(entry: Members) -> None:
             part.text("template")
             part.text("templateFile")
             part.warn_unknown(known)
+        if part is not None:
+            _warn_of_policy(part, name)
     options.mappings("webhooks", "*provisioner.Webhook")
     options.mapping("wire", "wire.Options")
     options.warn_unknown(("x509", "ssh", "webhooks", "wire"))
+
+
+_POLICY: Final[Mapping[str, tuple[str, ...]]] = {
+    "x509": ("allow", "deny", "allowWildcardNames"),
+    "ssh": ("user", "host"),
+}
+
+
+def _warn_of_policy(part: Members, name: str) -> None:
+    """step-ca: rules of a provisioner in ca.json are read nowhere, and nobody is told."""
+    for member in _POLICY[name]:
+        if part.get(member):
+            where = f"provisor.policy.{name}.{member}"
+            text = f"a policy is not read here, and nothing enforces it; move it to {where} of the provisioner"
+            part.faults.doubtful(part.at(member), text)
 
 
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/]*")

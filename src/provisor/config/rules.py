@@ -10,6 +10,7 @@ from provisor.config.ca_json import CAConfig
 from provisor.config.members import Faults, Members
 from provisor.core.claims import BUILT_IN, ClaimsError, merge
 from provisor.core.names import split_host_port
+from provisor.core.policy import PolicyError, read_policies
 from provisor.wire.gojson import canonical_members
 from provisor.wire.provisioners import KINDS
 
@@ -163,8 +164,10 @@ def _check_clashes(config: CAConfig, faults: Faults) -> None:
 def _check_not_built(config: CAConfig, top: Members) -> None:
     """Rules of the whole authority that this version could only ignore: it must not start then."""
     authority, pointer = config.authority, top.at("authority")
-    if _says_something(authority.policy):
-        top.faults.wrong(f"{pointer}.policy", f"authority.policy {_LATER}: it would not be enforced; remove it")
+    try:
+        read_policies(authority.policy)
+    except PolicyError as error:
+        top.faults.wrong(f"{pointer}.policy", str(error))
     if authority.enable_admin:
         text = f"authority.enableAdmin {_LATER}; set it to false and keep the provisioners in this file"
         top.faults.wrong(f"{pointer}.enableAdmin", text)

@@ -12,12 +12,14 @@ from msgspec import Struct
 from provisor.config.ca_json import (
     DatabaseSettings,
     Limits,
+    NetworkSettings,
     ProvisorSettings,
     RetentionSettings,
     Switches,
     TracingSettings,
 )
 from provisor.config.members import Members, nearest, unknown_members
+from provisor.core.addresses import parse_allowed
 from provisor.core.durations import HOUR, Duration, DurationError, parse_duration
 
 S = TypeVar("S", bound=Struct)
@@ -39,6 +41,7 @@ def read_settings(top: Members) -> ProvisorSettings:
         tracing=_tracing(_object(members, "tracing")),
         database=_database(_object(members, "database")),
         retention=_retention(_object(members, "retention")),
+        network=_network(_object(members, "network")),
     )
 
 
@@ -232,3 +235,33 @@ def _kept(members: Members, name: str, default: Duration | None) -> Duration | N
             reason = "it must be at least 24h"
     members.faults.wrong(members.at(name), f'{name} is not "{_FOREVER}" or a duration such as 2160h: {reason}')
     return default
+
+
+def _network(members: Members | None) -> NetworkSettings:
+    if members is None:
+        return NetworkSettings()
+    _refuse_unknown(members, NetworkSettings)
+    proxy = members.get("proxyFromEnvironment")
+    if proxy is not None and not isinstance(proxy, bool):
+        members.faults.wrong(members.at("proxyFromEnvironment"), "proxyFromEnvironment must be true or false")
+        proxy = None
+    return NetworkSettings(allowed_addresses=_addresses(members), proxy_from_environment=bool(proxy))
+
+
+def _addresses(members: Members) -> tuple[str, ...]:
+    name = "allowedAddresses"
+    value = members.get(name)
+    if value is None:
+        return ()
+    if not isinstance(value, list):
+        members.faults.wrong(members.at(name), f"{name} must be a list of addresses and networks")
+        return ()
+    good: list[str] = []
+    for index, entry in enumerate(value):
+        try:
+            parse_allowed(entry if isinstance(entry, str) else str(entry))
+        except ValueError as error:
+            members.faults.wrong(f"{members.at(name)}[{index}]", str(error))
+        else:
+            good.append(str(entry))
+    return tuple(good)

@@ -117,13 +117,17 @@ class ValidityRule(Struct, frozen=True):
     maximum: Duration
     backdate: Duration
 
-    def window(self, ask: X509Ask, now: datetime) -> tuple[datetime, datetime, bool]:
+    def window(
+        self, ask: X509Ask, now: datetime, template: tuple[datetime | None, datetime | None] = (None, None)
+    ) -> tuple[datetime, datetime, bool]:
         """The certificate's window in whole seconds, and whether its end was asked for explicitly.
 
-        Put back only when the beginning was left to us. Raises `BadRequest` for a window that is no
-        window, `ValidityNotAllowed` for one outside the limits.
+        What the client asks for comes before what the `template` says. Put back only when the beginning
+        was left to us. Raises `BadRequest` for a window that is no window, `ValidityNotAllowed` for one
+        outside the limits.
         """
-        asked_start, asked_end = ask.window(now)
+        asked_start, asked_end = ask.window(now, template[0])
+        asked_start, asked_end = asked_start or template[0], asked_end or template[1]
         start = asked_start or now
         end = asked_end or add(start, self.default)
         if asked_start is None:

@@ -62,13 +62,20 @@ class Identity(Struct, frozen=True):
 
 
 class X509Ask(Struct, frozen=True):
-    """What the client wants. Relative times count from the moment of the request, and `not_after` from `not_before`."""
+    """What the client wants. Relative times count from the moment of the request, and `not_after` from `not_before`.
+
+    `user_data` is any JSON the client gives to templates, None without any.
+    """
 
     request: CertificateRequest
     not_before: TimeDuration
     not_after: TimeDuration
+    user_data: bytes | None = None
 
-    def window(self, now: datetime) -> tuple[datetime | None, datetime | None]:
-        """The window that was asked for explicitly: each end, or None where nothing was said."""
-        start = self.not_before.resolve(now)
-        return start, self.not_after.resolve(start or now)
+    def window(self, now: datetime, start: datetime | None = None) -> tuple[datetime | None, datetime | None]:
+        """The window that was asked for explicitly: each end, or None where nothing was said.
+
+        `start` is where a template begins it, unless the client said otherwise.
+        """
+        asked = self.not_before.resolve(now)
+        return asked, self.not_after.resolve(asked or start or now)

@@ -1,7 +1,7 @@
 """Names a certificate can hold, and telling from a string which kind of name it is.
 
-The rules are those of the reference (core-api 4.3): first match wins, nothing is validated. The URL
-grammar is spelt out here because it decides between kinds: `a.b:80` is a URI, `1a:80` a DNS name.
+The rules are those of the reference (core-api 4.3): first match wins, nothing is validated. The grammar
+of URLs decides between kinds: `a.b:80` is a URI, `1a:80` a DNS name.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ import ipaddress
 import re
 from collections.abc import Iterable
 from typing import Final
-from urllib.parse import unquote_to_bytes
 
 from msgspec import Struct
+
+from provisor.core.url import URLError, parse_url
 
 
 class NameKind(enum.StrEnum):
@@ -96,96 +97,13 @@ def split_host_port(text: str) -> tuple[str, str]:
 
 # -- URI -----------------------------------------------------------------------------------------
 
-_SCHEME: Final = re.compile(rb"([A-Za-z][A-Za-z0-9+.\-]*):")
-_CONTROL: Final = re.compile(rb"[\x00-\x1f\x7f]")
-_BAD_ESCAPE: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
-_USERINFO: Final = re.compile(rb"[A-Za-z0-9\-._:~!$&'()*+,;=%@]*")
-_PORT: Final = re.compile(rb"(:[0-9]*)?")
-_BAD_HOST: Final = re.compile(rb"[^A-Za-z0-9\-._~!$&'()*+,;=:\[\]<>\"%\x80-\xff]|%(?!25)[0-7]")
-
-_WORD: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.~"
-_PATH: Final = frozenset(_WORD + b"$&+,/:;=@")
-_WRITTEN_PATH: Final = frozenset(_WORD + b"$&+,/:;=@!'()*[]%")
-_FRAGMENT: Final = frozenset(_WORD + b"$&+,/:;=?@!()*")
-_WRITTEN_FRAGMENT: Final = frozenset(_WORD + b"$&+,/:;=?@!'()*[]%")
-_HOST: Final = frozenset(_WORD + b"!$&'()*+,;=:[]<>\"")
-_USER: Final = frozenset(_WORD + b"$&+,;=")
-
 
 def canonical_uri(text: str) -> str:
     """The URI in its serialised form, "" when `text` is no URL or has no scheme."""
     if ":" not in text:
         return ""
-    whole, _, fragment = text.encode("utf-8", "surrogatepass").partition(b"#")
-    scheme = _SCHEME.match(whole)
-    if not scheme or _CONTROL.search(whole) or _BAD_ESCAPE.search(fragment):
-        return ""
-    path, question, query = whole[scheme.end() :].partition(b"?")
-    start = scheme[1].lower() + b":"
-    if path.startswith(b"/"):
-        hierarchy = _hierarchy(path)
-        if hierarchy is None:
-            return ""
-        start += hierarchy
-    else:
-        start += path
-    if query or question:
-        start += b"?" + query
-    if fragment:
-        start += b"#" + _rewritten(fragment, _WRITTEN_FRAGMENT, _FRAGMENT)
-    return start.decode("utf-8", "replace")
-
-
-def _hierarchy(path: bytes) -> bytes | None:
-    """Authority and path, None when either is malformed."""
-    authority = b""
-    slashes = b""
-    if path.startswith(b"//"):
-        end = path.find(b"/", 2)
-        authority, path = (path[2:], b"") if end < 0 else (path[2:end], path[end:])
-        slashes = b"//" if authority or path else b""
-    written = _authority(authority)
-    if written is None or _BAD_ESCAPE.search(path):
-        return None
-    return slashes + written + _rewritten(path, _WRITTEN_PATH, _PATH)
-
-
-def _authority(authority: bytes) -> bytes | None:
-    userinfo, at, host = authority.rpartition(b"@")
-    if _BAD_ESCAPE.search(userinfo) or not _USERINFO.fullmatch(userinfo) or not _is_host(host):
-        return None
-    written = _escaped(unquote_to_bytes(host), _HOST)
-    if not at:
-        return written
-    user, colon, password = userinfo.partition(b":")
-    return _escaped(unquote_to_bytes(user), _USER) + colon + _escaped(unquote_to_bytes(password), _USER) + at + written
-
-
-def _is_host(host: bytes) -> bool:
-    if host.startswith(b"["):
-        literal, bracket, port = host[1:].rpartition(b"]")
-        address, percent, _ = literal.partition(b"%25")
-        if not bracket or (b"%" in address) or (percent and _BAD_ESCAPE.search(literal)):
-            return False
-        return bool(_PORT.fullmatch(port)) and _is_ipv6(address)
-    name, colon, port = host.partition(b":")
-    return bool(_PORT.fullmatch(colon + port)) and not _BAD_ESCAPE.search(name) and not _BAD_HOST.search(name)
-
-
-def _is_ipv6(address: bytes) -> bool:
     try:
-        ipaddress.IPv6Address(address.decode("ascii"))
-    except ValueError:
-        return False
-    return b"%" not in address
-
-
-def _rewritten(part: bytes, as_written: frozenset[int], plain: frozenset[int]) -> bytes:
-    """The part as it was written if that needs no escaping, else unescaped and escaped afresh."""
-    return part if as_written.issuperset(part) else _escaped(unquote_to_bytes(part), plain)
-
-
-def _escaped(octets: bytes, plain: frozenset[int]) -> bytes:
-    if plain.issuperset(octets):
-        return octets
-    return b"".join(bytes((octet,)) if octet in plain else b"%%%02X" % octet for octet in octets)
+        url = parse_url(text)
+    except URLError:
+        return ""
+    return str(url).encode("utf-8", "surrogateescape").decode("utf-8", "replace") if url.scheme else ""

@@ -34,7 +34,7 @@ def check_entry(entry: Entry, sign: ToSign, signing: SigningIssuer, rules: GateR
         sign.tbs,
         issuer=signing.issuer,
         max_validity=rules.max_validity,
-        allow_ca=False,
+        allow_ca=rules.allow_authorities,
         now=now,
         not_beyond_issuer=rules.not_beyond_issuer,
         min_rsa_bits=rules.min_rsa_bits,

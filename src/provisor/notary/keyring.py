@@ -34,3 +34,5 @@ class GateRules(Struct, frozen=True):
     not_beyond_issuer: bool = True
     min_rsa_bits: int = 2048
     curves: frozenset[str] = CURVES
+    allow_authorities: bool = False
+    """Whether a template of the operator's may make certificates of authorities."""

@@ -152,8 +152,8 @@ class NotaryCore:
         Raises `NotSupported` or `Unavailable`; `failed_outcome` puts it into words.
         """
         issuer, sign, parsed = admitted.signing.issuer, admitted.sign, admitted.parsed
-        signature = admitted.signing.signer.sign(sign.tbs, issuer.signature_algorithm)
-        der = assemble(sign.tbs, issuer.signature_algorithm, signature)
+        signature = admitted.signing.signer.sign(sign.tbs, parsed.signature_algorithm)
+        der = assemble(sign.tbs, parsed.signature_algorithm, signature)
         if admitted.costly:
             _verify_certificate(der, issuer.certificate.der)
         return SignedCertificate(der, int(parsed.not_before.timestamp()), int(parsed.not_after.timestamp()))

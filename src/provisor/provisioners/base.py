@@ -14,6 +14,7 @@ from provisor.core.identity import Identity, Operation, ProvisionerRef, TokenUse
 from provisor.core.jose.jws import UnverifiedToken
 from provisor.core.jose.jwt import TokenClaims
 from provisor.errors import CertificateExpired, Unauthenticated
+from provisor.provisioners.options import Options
 
 
 class Provisioner(Protocol):
@@ -25,6 +26,7 @@ class Provisioner(Protocol):
     ref: ProvisionerRef
     token_id: str
     claims: ProvisionerClaims
+    options: Options
 
     @property
     def public(self) -> Mapping[str, object]: ...

@@ -24,6 +24,7 @@ from provisor.core.keys import PublicKey
 from provisor.core.names import classify_sans
 from provisor.core.text import go_quoted
 from provisor.errors import BadKey, ConfigError, SubjectMismatch, TokenInvalid
+from provisor.provisioners.options import NO_OPTIONS, Options
 
 EXTENSION_NUMBER: Final = 1
 
@@ -39,7 +40,14 @@ class JWKConfig(Struct, frozen=True, rename="camel"):
 class JWKProvisioner:
     """Tokens signed by one key: `iss` is the provisioner's name, `kid` the key's id."""
 
-    def __init__(self, name: str, config: JWKConfig, claims: ProvisionerClaims, public: Mapping[str, object]) -> None:
+    def __init__(
+        self,
+        name: str,
+        config: JWKConfig,
+        claims: ProvisionerClaims,
+        public: Mapping[str, object],
+        options: Options = NO_OPTIONS,
+    ) -> None:
         """Raises `ConfigError` with the reference's text when the provisioner cannot be used."""
         if not name:
             raise ConfigError("name", "provisioner name cannot be empty")
@@ -48,6 +56,7 @@ class JWKProvisioner:
         self._key = _verification_key(config.key)
         self._public_key = _public_key(self._key)
         self.claims = claims
+        self.options = options
         self.encrypted_key = config.encrypted_key
         self.kid = self._key.kid
         self.token_id = f"{name}:{self._key.kid}"

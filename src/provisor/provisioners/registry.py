@@ -19,15 +19,18 @@ from provisor.core.jose.jwt import TokenClaims
 from provisor.errors import BadRequest, ConfigError, ProvisionerDisabled, TokenInvalid
 from provisor.provisioners.base import Provisioner, check_renewal
 from provisor.provisioners.jwk import JWKConfig, JWKProvisioner
+from provisor.provisioners.options import NO_OPTIONS, Options, read_options
 from provisor.wire.gojson import canonical_members
 from provisor.wire.provisioners import KINDS, Kind, public_form
 
-_Builder = Callable[[ProvisionerEntry, ProvisionerClaims, Mapping[str, object]], Provisioner]
+_Builder = Callable[[ProvisionerEntry, ProvisionerClaims, Mapping[str, object], Options], Provisioner]
 
 
-def _jwk(entry: ProvisionerEntry, claims: ProvisionerClaims, public: Mapping[str, object]) -> Provisioner:
+def _jwk(
+    entry: ProvisionerEntry, claims: ProvisionerClaims, public: Mapping[str, object], options: Options
+) -> Provisioner:
     members = canonical_members(entry.raw, ("key", "encryptedKey"))
-    return JWKProvisioner(entry.name, msgspec.convert(members, JWKConfig), claims, public)
+    return JWKProvisioner(entry.name, msgspec.convert(members, JWKConfig), claims, public, options)
 
 
 BUILDERS: Final[Mapping[str, _Builder]] = {
@@ -53,6 +56,7 @@ class Disabled:
         self.ref = ref
         self.token_id = ref.id
         self.claims = claims
+        self.options = NO_OPTIONS
         self.reason = reason
         self.renews = renews
         self.token_flow = ref.kind not in ("ACME", "SCEP")
@@ -70,6 +74,7 @@ class Noop:
         self.ref = ProvisionerRef("", "", "")
         self.token_id = ""
         self.claims = BUILT_IN
+        self.options = NO_OPTIONS
         self.public: Mapping[str, object] = {}
 
 
@@ -196,38 +201,27 @@ def _build(kind: Kind, entry: ProvisionerEntry, inherited: ProvisionerClaims) ->
         reason = f"{kind.name} provisioners are not supported by this version of Provisor"
         return Disabled(ref, claims, public, reason, renews=bool(entry.name))
     try:
-        provisioner = builder(entry, claims, public)
+        return _renewing(entry, builder(entry, claims, public, read_options(entry.raw)))
     except ConfigError as error:
         return Disabled(ref, claims, public, error.reason, renews=False)
     except msgspec.ValidationError as error:
         return Disabled(ref, claims, public, str(error), renews=False)
-    if unenforceable := find_unenforceable(entry.raw):
-        reason = f"{unenforceable} is not supported by this version of Provisor"
-        return Disabled(provisioner.ref, claims, provisioner.public, reason, renews=True)
-    return provisioner
+
+
+def _renewing(entry: ProvisionerEntry, provisioner: Provisioner) -> Provisioner:
+    """The provisioner, unless it has a rule that this version cannot enforce."""
+    unenforceable = find_unenforceable(entry.raw)
+    if unenforceable is None:
+        return provisioner
+    reason = f"{unenforceable} is not supported by this version of Provisor"
+    return Disabled(provisioner.ref, provisioner.claims, provisioner.public, reason, renews=True)
 
 
 def find_unenforceable(raw: Mapping[str, object]) -> str | None:
     """The member that holds a rule which this version cannot enforce, as a path inside the provisioner."""
-    members = canonical_members(raw, ("options", "policy", "provisor"))
-    if members.get("policy"):
-        return "policy"
-    if own := members.get("provisor"):
-        unknown = next(iter(own), "") if isinstance(own, Mapping) else ""
-        return f"provisor.{unknown}" if unknown else "provisor"
-    options = members.get("options")
-    if not isinstance(options, Mapping):
-        return None
-    parts = canonical_members(options, ("x509", "webhooks", "wire"))
-    x509 = parts.get("x509")
-    if isinstance(x509, Mapping):
-        for member, value in canonical_members(x509, ("template", "templateFile", "templateData", *_POLICY)).items():
-            if value:
-                return f"options.x509.{member}"
-    return next((f"options.{member}" for member in ("webhooks", "wire") if parts.get(member)), None)
-
-
-_POLICY: Final = ("allow", "deny", "allowWildcardNames")
+    options = canonical_members(raw, ("options",)).get("options")
+    parts = canonical_members(options, ("wire",)) if isinstance(options, Mapping) else {}
+    return "options.wire" if parts.get("wire") else None
 
 
 def _claim_settings(raw: Mapping[str, object]) -> ClaimSettings | None:

@@ -24,7 +24,15 @@ from provisor.config.ca_json import TLSOptions
 from provisor.config.defaults import CIPHER_SUITES
 from provisor.errors import ConfigError
 
-__all__ = ["ClientAuthorities", "ServerLeaf", "TLSEndpoint", "build_context", "describe_connection", "openssl_suites"]
+__all__ = [
+    "ClientAuthorities",
+    "ServerLeaf",
+    "TLSEndpoint",
+    "build_context",
+    "describe_connection",
+    "load_leaf",
+    "openssl_suites",
+]
 
 _WHERE: Final = "ca.json: $.tls"
 
@@ -101,7 +109,8 @@ def _pem(label: str, der: bytes) -> bytes:
     return b"-----BEGIN %b-----\n%b\n-----END %b-----\n" % (label.encode(), b"\n".join(lines), label.encode())
 
 
-def _load_leaf(context: ssl.SSLContext, leaf: ServerLeaf) -> None:
+def load_leaf(context: ssl.SSLContext, leaf: ServerLeaf) -> None:
+    """Give a context our certificate and its key."""
     data = _pem("PRIVATE KEY", leaf.key) + b"".join(_pem("CERTIFICATE", der) for der in leaf.chain)
     fd = os.memfd_create("leaf", os.MFD_CLOEXEC)
     try:
@@ -129,7 +138,7 @@ def build_context(options: TLSOptions, leaf: ServerLeaf, clients: ClientAuthorit
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
     context.num_tickets = 0
     context.set_alpn_protocols(["http/1.1"])
-    _load_leaf(context, leaf)
+    load_leaf(context, leaf)
     context.verify_mode = ssl.CERT_OPTIONAL
     # A chain may end in an intermediate of ours: clients need not send it.
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN

@@ -25,8 +25,6 @@ FOUND_LATER = {
 
 KNOWINGLY_DIFFERENT = {
     "insecureAddress bad": "invalid insecure address nope",
-    "policy on names of the CA": "authority.policy is not supported by this version of Provisor: "
-    "it would not be enforced; remove it",
     "provisioner without key": "",  # the reference crashes; here that one provisioner is disabled
     "JWK without key": "",
 }

@@ -168,10 +168,6 @@ REFUSED: Final[Mapping[str, Refused]] = {
         "ca.json: $.tls.cipherSuites: none of the cipher suites can be used: NOPE",
         "`tls.cipherSuites` that leave HTTPS unusable",
     ),
-    "policy on names of the CA": Refused(
-        "authority.policy is not supported by this version of Provisor: it would not be enforced; remove it",
-        "templates, policies, webhooks",
-    ),
     "address in use": Refused(f"listen tcp 127.0.0.1:{PORT_THEN}: bind: address already in use", "address in use"),
 }
 

@@ -218,11 +218,6 @@ def test_strict_makes_faults_of_warnings() -> None:
 @pytest.mark.parametrize(
     ("changes", "pointer", "text"),
     [
-        (
-            {"authority": {"policy": {"x509": {"allow": {"dns": ["*.a"]}}}}},
-            "$.authority.policy",
-            "would not be enforced",
-        ),
         ({"authority": {"enableAdmin": True}}, "$.authority.enableAdmin", "authority.enableAdmin is not supported"),
         ({"authority": {"deploymentType": "linked"}}, "$.authority.deploymentType", "linked is not supported"),
         ({"authority": {"type": "StepCAS"}}, "$.authority.type", "authority.type stepcas is not supported"),

@@ -51,7 +51,7 @@ def test_everything_can_be_set() -> None:
         "clockToleranceSeconds": 0,
         "maxCertificateDuration": "1h",
     }
-    expected = ProvisorSettings(3, Switches(*[True] * 6), Limits(*[7] * 12), 0, HOUR)
+    expected = ProvisorSettings(3, Switches(*[True] * 8), Limits(*[7] * 12), 0, HOUR)
     assert settings(value) == (expected, [])
 
 

@@ -152,16 +152,8 @@ def test_a_faulty_provisioner_is_disabled_reported_and_renews_nothing(entry: Map
 
 
 RULES: Final[Mapping[str, Mapping[str, object]]] = {
-    "template": {"options": {"x509": {"template": "{}"}}},
-    "template file": {"options": {"x509": {"templateFile": "x"}}},
-    "template data": {"options": {"x509": {"templateData": {"x": 1}}}},
-    "policy that allows": {"options": {"x509": {"allow": {"dns": ["a"]}}}},
-    "policy that denies": {"options": {"x509": {"deny": {"dns": ["a"]}}}},
-    "wildcards": {"options": {"x509": {"allowWildcardNames": True}}},
-    "webhooks": {"options": {"webhooks": [{}]}},
-    "policy of its own": {"policy": {"x509": {}}},
-    "in capitals": {"OPTIONS": {"X509": {"TEMPLATE": "{}"}}},
-    "of a later Provisor": {"provisor": {"quota": 3}},
+    "wire": {"options": {"wire": {"oidc": {}}}},
+    "in capitals": {"OPTIONS": {"WIRE": {"oidc": {}}}},
 }
 
 

@@ -282,7 +282,7 @@ def test_an_issuance_is_told_with_its_steps(ca: MemoryCA) -> None:
         *("x509-sign", "granted", "ci", "JWK"),
     )
     assert trace.serial == ca.books().events[0].given.serial  # type: ignore[union-attr]
-    assert [step.number for step in trace.steps] == [1, 2, 3, 5, 6, 8]
+    assert [step.number for step in trace.steps] == [1, 2, 3, 4, 5, 6, 7, 8]
     assert trace.began <= trace.steps[0].began <= trace.steps[-1].ended <= trace.ended
     assert traced.counted(EXPORTED) == 1
 

@@ -12,10 +12,10 @@ from provisor.cli.commands.crypto_jws import ALG, KEY_FLAGS, SUBTLE, kid_of, rea
 from provisor.cli.exits import CommandError
 from provisor.cli.grammar import Call, Flag, FlagKind, command, switch, text, texts
 from provisor.cli.jose import certificates, choosing, signing
-from provisor.config.syntax import find_syntax_error
 from provisor.core.durations import MILLISECOND, Duration, format_duration
 from provisor.core.jose.encoding import NotJOSE, encode_base64url, parse_members
 from provisor.core.jose.jws import SignedMessage
+from provisor.core.json_text import find_syntax_error
 
 _JTI_OCTETS = 32
 

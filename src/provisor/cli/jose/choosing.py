@@ -18,11 +18,11 @@ from provisor.cli.crypto.reading import Source
 from provisor.cli.exits import CommandError
 from provisor.cli.files import system_text
 from provisor.cli.grammar import Call
-from provisor.config.syntax import find_syntax_error
 from provisor.core.jose.encoding import NotJOSE, decode_base64url, parse_members
 from provisor.core.jose.jwk import JWK, make_jwk, parse_jwk
 from provisor.core.jose.jws import drop_space
 from provisor.core.jose.keyfile import is_jwe
+from provisor.core.json_text import find_syntax_error
 from provisor.core.secret import Secret
 from provisor.errors import BadKey, BadToken
 

@@ -17,8 +17,8 @@ from typing import Final
 from urllib.parse import quote, urlsplit
 
 from provisor.cli.exits import CommandError
-from provisor.config.syntax import find_syntax_error
 from provisor.core.claims import json_kind
+from provisor.core.json_text import find_syntax_error
 from provisor.errors import BadRequest
 from provisor.wire.gojson import decode_value
 

@@ -12,8 +12,8 @@ from provisor.cli.provisioning.entry import Entry
 from provisor.cli.provisioning.nebula import check_roots
 from provisor.cli.provisioning.scep import check_scep
 from provisor.config import edit
-from provisor.config.syntax import find_syntax_error
 from provisor.core.jose.jwk import parse_jwk
+from provisor.core.json_text import find_syntax_error
 from provisor.core.pem import PEMBlock, parse_blocks
 from provisor.errors import BadKey, Malformed
 from provisor.wire.gojson import decode_value

@@ -19,6 +19,7 @@ from provisor.core.der import encode_integer, header_size
 from provisor.core.durations import Duration, elapsed, format_duration, format_go_time
 from provisor.core.keys import KeyInfo
 from provisor.core.names import Name, NameKind, canonical_uri
+from provisor.core.x509.algorithms import SCHEMES
 from provisor.core.x509.der import TBSCertificate, Validity, encoded
 from provisor.core.x509.draft import CheckedDraft, Draft, assemble, encode_tbs
 from provisor.core.x509.issuer import Issuer
@@ -70,6 +71,7 @@ class ParsedTBS(Struct, frozen=True):
     key: KeyInfo
     is_ca: bool
     names: tuple[Name, ...]
+    signature_algorithm: bytes
 
 
 def check_invariants(
@@ -88,11 +90,12 @@ def check_invariants(
     That is: version 3; the issuer's own name and algorithm; a positive serial of at most 20 octets; a
     window that is one, no longer than `max_validity`, and within the issuer's, whose end counts only
     with `not_beyond_issuer`; a key that is not weak; extensions that can be read, none twice; names that
-    the chain permits; and unless `allow_ca`, no authority of any kind. Raises `Forbidden` or one of its
+    the chain permits; and unless `allow_ca`, no authority of any kind. A path length of zero does not keep a
+    certificate from saying that it is an authority: no verifier will believe it. Raises `Forbidden` or one of its
     kinds, `Unencodable` for an email address that cannot be compared with the constraints.
     """
     parsed = _decode(tbs)
-    _check_frame(tbs, parsed, issuer)
+    algorithm = _check_frame(tbs, parsed, issuer)
     validity = parsed.validity
     not_before, not_after = _instant(validity.not_before), _instant(validity.not_after)
     _check_window(not_before, not_after, max_validity, now)
@@ -102,7 +105,7 @@ def check_invariants(
     spki = encoded(parsed.spki)
     key = _check_key(spki, min_rsa_bits, curves)
     values = {type(extension.value): extension.value for extension in _read_again(tbs, issuer)}
-    is_ca = _check_authority(values, issuer, allow_ca=allow_ca)
+    is_ca = _check_authority(values, allow_ca=allow_ca)
     names = _names(values)
     issuer.constraints.check_names(names)
     return ParsedTBS(
@@ -114,6 +117,7 @@ def check_invariants(
         key=key,
         is_ca=is_ca,
         names=names,
+        signature_algorithm=algorithm,
     )
 
 
@@ -146,18 +150,23 @@ def _decode(tbs: bytes) -> TBSCertificate | _Outline:
         raise Forbidden(f"not a certificate to be signed: {error}") from error
 
 
-def _check_frame(tbs: bytes, parsed: TBSCertificate | _Outline, issuer: Issuer) -> None:
+def _check_frame(tbs: bytes, parsed: TBSCertificate | _Outline, issuer: Issuer) -> bytes:
+    """The algorithm to sign with: the issuer's own, or another one of its kind of key."""
     if parsed.version != _VERSION_3:
         raise Forbidden(f"certificate of version {parsed.version + 1}")
     if not 0 < parsed.serial <= MAX_SERIAL:
         raise Forbidden("serial number is not positive, or longer than 20 octets")
     own = _VERSION + encode_integer(parsed.serial) + issuer.signature_algorithm + issuer.certificate.subject
     if tbs.startswith(own, header_size(len(tbs))):
-        return  # DER has one way to write what stands before the window
+        return issuer.signature_algorithm  # DER has one way to write what stands before the window
     if encoded(parsed.issuer) != issuer.certificate.subject:
         raise Forbidden("issuer name is not the issuer's")
-    if encoded(parsed.signature) != issuer.signature_algorithm:
-        raise Forbidden("signature algorithm is not the issuer's")
+    algorithm = encoded(parsed.signature)
+    if algorithm != issuer.signature_algorithm:
+        scheme = SCHEMES.get(algorithm)
+        if scheme is None or scheme.kind != issuer.certificate.key.kind:
+            raise Forbidden("signature algorithm is not the issuer's")
+    return algorithm
 
 
 def _instant(time: asn1.UTCTime | asn1.GeneralizedTime) -> datetime:
@@ -229,14 +238,12 @@ def _read_again(tbs: bytes, issuer: Issuer) -> x509.Extensions:
         raise Forbidden(f"an extension cannot be read: {error}") from error
 
 
-def _check_authority(values: _Values, issuer: Issuer, *, allow_ca: bool) -> bool:
+def _check_authority(values: _Values, *, allow_ca: bool) -> bool:
     constraints, usage = values.get(x509.BasicConstraints), values.get(x509.KeyUsage)
     is_ca = isinstance(constraints, x509.BasicConstraints) and constraints.ca
     signs = isinstance(usage, x509.KeyUsage) and (usage.key_cert_sign or usage.crl_sign)
     if (is_ca or signs) and not allow_ca:
         raise Forbidden("certificate of an authority" if is_ca else "key usage of an authority")
-    if is_ca and issuer.certificate.path_length == 0:
-        raise Forbidden("the issuer's path length allows no authority below it")
     return is_ca
 
 

@@ -153,6 +153,17 @@ def _is_extension_request(element: asn1.TLV) -> bool:
         return False
 
 
+def read_extensions(request: CertificateRequest) -> list[LenientExtension]:
+    """Every extension the request asks for, in its order; they were read once before, so this cannot fail."""
+    content = asn1.decode_der(Signed, request.der).content
+    try:
+        attributes: Iterable[list[LenientExtension]] = map(_extensions_of, read(content, _UsualInfo).attributes)
+        return [extension for extensions in attributes for extension in extensions]
+    except ValueError:
+        found = map(_requested_extensions, read(content, _RequestInfo).attributes)
+        return [extension for extensions in found for extension in extensions]
+
+
 def verify_csr(request: CertificateRequest, *, allow_sha1: bool = False) -> None:
     """Raises `BadCSR` unless the request is signed by the key in it: ECDSA, RSA, RSA-PSS or Ed25519."""
     scheme = find_scheme(request.algorithm)

@@ -31,7 +31,7 @@ async def sign(ca: Snapshot, request: Request, context: Context) -> Response:
     if not asked.ott:
         raise BadRequest("missing ott")
     trail = context.trail(ca, request, Operation.SIGN, body)
-    ask = X509Ask(csr, asked.not_before, asked.not_after)
+    ask = X509Ask(csr, asked.not_before, asked.not_after, _user_data(asked.template_data))
     return _issued(ca, await issue.sign(ca, asked.ott, ask, trail), request)
 
 
@@ -88,6 +88,10 @@ def _request(ca: Snapshot, pem: str | None, context: Context) -> CertificateRequ
     if len(csr.names) > context.limits.names_per_request:
         raise BadRequest(f"csr has more than {context.limits.names_per_request} names")
     return csr
+
+
+def _user_data(given: msgspec.Raw | msgspec.UnsetType) -> bytes | None:
+    return None if given is msgspec.UNSET else bytes(given)
 
 
 def _bearer(request: Request) -> str:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provisor.config.syntax import find_syntax_error, line_and_column
+from provisor.core.json_text import find_syntax_error, line_and_column
 from provisor.errors import BadRequest
 from provisor.wire.gojson import decode_value
 

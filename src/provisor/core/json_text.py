@@ -1,4 +1,4 @@
-"""Where and why a file is not JSON, in the words of the reference."""
+"""Where and why octets are not JSON, in the words of the reference."""
 
 from __future__ import annotations
 
@@ -31,6 +31,34 @@ def find_syntax_error(data: bytes) -> JSONSyntaxError | None:
     except RecursionError:
         return JSONSyntaxError("exceeded max depth", 0)
     return None
+
+
+def find_unmarshal_error(data: bytes) -> JSONSyntaxError | None:
+    """Why `data` is not exactly one JSON value; None when it is one."""
+    at = _skip(_BLANK, data, 0)
+    try:
+        at = _skip(_BLANK, data, _value(data, at))
+        if at < len(data):
+            _fail(data, at, "after top-level value")
+    except JSONSyntaxError as error:
+        if str(error) == "unexpected EOF":
+            return JSONSyntaxError(_unfinished(data), error.position)
+        return error
+    except RecursionError:
+        return JSONSyntaxError("exceeded max depth", 0)
+    return None
+
+
+_BROKEN_WORD: Final = re.compile(rb"(?:^|[\s,:\[{])(t|tr|tru|f|fa|fal|fals|n|nu|nul)$")
+
+
+def _unfinished(data: bytes) -> str:
+    """What is said of JSON that ends too soon. A word that breaks off is told by the blank that would follow."""
+    match = _BROKEN_WORD.search(data)
+    if match is None:
+        return "unexpected end of JSON input"
+    word = next(word for word in (b"true", b"false", b"null") if word.startswith(match[1]))
+    return f"invalid character ' ' in literal {word.decode()} (expecting '{chr(word[len(match[1])])}')"
 
 
 def line_and_column(data: bytes, position: int) -> tuple[int, int]:
