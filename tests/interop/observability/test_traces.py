@@ -77,7 +77,7 @@ def test_an_issuance_arrives_with_its_steps_under_the_callers_span(tmp_path: Pat
     assert abs(time.time() - root.ended / 1e9) < 60
     steps = [span for span in receiver.spans if span.parent_id == root.span_id]
     assert [span.name for span in steps] == [
-        *("1 authenticate", "2 authorize", "3 match", "5 build", "6 check", "8 notarize"),
+        *("1 authenticate", "2 authorize", "3 match", "4 enrich", "5 build", "6 check", "7 consent", "8 notarize"),
     ]
     assert all(root.began <= step.began <= step.ended <= root.ended for step in steps)
     sent = b"".join(receiver.raw)
