@@ -8,10 +8,12 @@ token, signature or key in any event.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 import pytest
 
 from provisor.core.identity import Operation
+from provisor.server.handlers.explain import explain
 from provisor.server.routes import ROUTES, Credential, Route
 from support.authority import Answer
 from support.doors import DOORS, TOKEN_ID, BearerDoor, CertificateDoor, Door, TokenDoor, World
@@ -28,9 +30,19 @@ def world() -> Iterator[World]:
         yield made
 
 
+REHEARSALS: Final = tuple(path for route in PROTECTED if route.handler is explain for path in route.paths)
+"""What spends nothing and changes nothing, so that its token is as good afterwards."""
+
+
 def _doors(credential: Credential) -> list[str]:
-    """Every path that takes this credential."""
-    return [path for route in PROTECTED if credential in route.access.credentials for path in route.paths]
+    """Every path that takes this credential and acts by it."""
+    return [
+        path
+        for route in PROTECTED
+        if credential in route.access.credentials
+        for path in route.paths
+        if path not in REHEARSALS
+    ]
 
 
 def _product(credential: Credential, wrongs: object) -> list[object]:
@@ -47,7 +59,7 @@ def test_a_route_says_who_may_call_it(route: Route) -> None:
     by_token = {Credential.TOKEN, Credential.BEARER} & set(access.credentials)
     assert (access.operation is not None) == bool(access.credentials)
     assert (access.audience is not None) == bool(by_token), "a token is bound to an operation by its audience"
-    assert access.spends == bool(by_token), "a token is good once"
+    assert access.spends == (bool(by_token) and route.paths[0] not in REHEARSALS), "a token is good once"
     assert access.credentials or route.method == "GET", "whoever changes something proves himself"
     assert not (route.plain and access.credentials), "no credential over a listener without TLS"
 
@@ -111,6 +123,26 @@ def test_a_wrong_token_gets_nothing(world: World, path: str, name: str) -> None:
     token = wrong.make(door)
     _refused(world, lambda: door.send(token), token, wrong.status, proven=wrong.proven)
     _is_spent_only_if(door, proven=wrong.proven)
+
+
+@pytest.mark.parametrize("path", REHEARSALS)
+@pytest.mark.parametrize("name", WRONG_TOKENS)
+def test_a_rehearsal_with_a_wrong_token_tells_a_stranger_nothing_and_changes_nothing(
+    world: World, path: str, name: str
+) -> None:
+    wrong, door = WRONG_TOKENS[name], TokenDoor(world, path)
+    token = wrong.make(door)
+    before = world.ca.books()
+    answer = door.send(token)
+    assert world.ca.books().since(before).nothing
+    if answer.status == 200:
+        assert wrong.proven
+        assert (answer.json["allowed"], answer.json["status"]) == (False, wrong.status)
+    else:
+        assert answer.status == 401
+        assert "Please see the certificate authority logs" in answer.message
+    _holds_no_credential(world.ca.log, token)
+    assert door.send(door.good()).json["allowed"]
 
 
 @pytest.mark.parametrize(("path", "name"), _product(Credential.BEARER, WRONG_BEARERS))

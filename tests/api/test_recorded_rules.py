@@ -56,14 +56,14 @@ def _authority(name: str, folder: Path) -> Row:
     return found
 
 
-def _issued_at(token: str) -> datetime:
+def issued_at(token: str) -> datetime:
     payload = token.split(".")[1]
     claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
     return datetime.fromtimestamp(claims["iat"], UTC)
 
 
 def _ask(ca: MemoryCA, clock: Clock, row: Row) -> Answer:
-    clock.now = _issued_at(row["body"]["ott"])
+    clock.now = issued_at(row["body"]["ott"])
     return ca.call("POST", "/sign", json.dumps(row["body"]))
 
 
@@ -78,7 +78,7 @@ def _differences(row: Row, answer: Answer, now: datetime) -> Iterator[str]:
         yield f"body {answer.json}, recorded {row['answer']}"
 
 
-def _document(name: str, folder: Path, **more: object) -> dict[str, object]:
+def document(name: str, folder: Path, **more: object) -> dict[str, object]:
     return make_config(authority=_authority(name, folder), dnsNames=["localhost", "127.0.0.1"], **more)
 
 
@@ -92,8 +92,8 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_what_templates_make_is_what_was_recorded(lab: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STEPPATH", str(lab / "templates"))
-    clock = Clock(_issued_at(rows("templates")[0]["body"]["ott"]))
-    ca = MemoryCA(_document("templates", lab), clock=clock)
+    clock = Clock(issued_at(rows("templates")[0]["body"]["ott"]))
+    ca = MemoryCA(document("templates", lab), clock=clock)
     found = []
     for row in rows("templates"):
         if row["name"] == "x509-file-edited":
@@ -105,12 +105,12 @@ def test_what_templates_make_is_what_was_recorded(lab: Path, monkeypatch: pytest
 
 
 def test_what_policies_allow_is_what_was_recorded(lab: Path) -> None:
-    clock = Clock(_issued_at(rows("policy")[0]["body"]["ott"]))
-    ca = MemoryCA(_document("policy", lab), clock=clock)
+    clock = Clock(issued_at(rows("policy")[0]["body"]["ott"]))
+    ca = MemoryCA(document("policy", lab), clock=clock)
     found = []
     for row in rows("policy"):
         if row["name"] == "policy-deny-only-ok":
-            ca.reconfigure(_document("policy-ssh-user-only", lab))
+            ca.reconfigure(document("policy-ssh-user-only", lab))
         answer = _ask(ca, clock, row)
         if row["name"] in KNOWN:
             status, text = KNOWN[row["name"]]
@@ -192,8 +192,8 @@ def test_webhooks_are_sent_and_heard_as_was_recorded(lab: Path, monkeypatch: pyt
         if not call["label"].startswith(("wh-en-r3",)) or call["path"] != "/allow"
     ]
     receiver = Receiver(calls, _failures(group))
-    clock = Clock(_issued_at(group[0]["body"]["ott"]))
-    ca = MemoryCA(_document("webhooks", lab), clock=clock, caller=receiver)
+    clock = Clock(issued_at(group[0]["body"]["ott"]))
+    ca = MemoryCA(document("webhooks", lab), clock=clock, caller=receiver)
     found = []
     for row in group:
         receiver.label, receiver.received = row["name"], []
@@ -213,8 +213,8 @@ def test_webhooks_are_sent_and_heard_as_was_recorded(lab: Path, monkeypatch: pyt
 
 
 def test_names_hidden_by_a_template_pass_as_in_the_reference_where_that_is_wanted(lab: Path) -> None:
-    clock = Clock(_issued_at(rows("policy")[0]["body"]["ott"]))
-    ca = MemoryCA(_document("policy", lab, provisor={"switches": {"allowHiddenNames": True}}), clock=clock)
+    clock = Clock(issued_at(rows("policy")[0]["body"]["ott"]))
+    ca = MemoryCA(document("policy", lab, provisor={"switches": {"allowHiddenNames": True}}), clock=clock)
     for row in rows("policy"):
         if row["name"] in KNOWN:
             answer = _ask(ca, clock, row)

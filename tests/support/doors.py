@@ -34,7 +34,7 @@ class World:
         self.tolerant = make_signer("tolerant")
         self.templated = make_signer("templated")
         provisioners = (
-            self.ci.entry(),
+            self.ci.entry(provisor={"explain": True}),
             self.other.entry(),
             self.norenew.entry(claims={"disableRenewal": True}),
             self.tolerant.entry(claims={"allowRenewalAfterExpiry": True}),
@@ -59,16 +59,17 @@ class World:
 
 
 class TokenDoor:
-    """`/sign` and `/revoke` by one-time token."""
+    """`/sign`, `/explain` and `/revoke` by one-time token."""
 
     credential = Credential.TOKEN
 
     def __init__(self, world: World, path: str) -> None:
         self.world = world
         self.path = path
-        self.operation = path.rpartition("/")[2]
+        word = path.rpartition("/")[2]
+        self.operation = "sign" if word == "explain" else word
         self.key = make_key()
-        self.success = 201 if self.operation == "sign" else 200
+        self.success = 201 if word == "sign" else 200
 
     def claims(self, signer: TokenSigner | None = None, **over: Any) -> dict[str, object]:
         if self.operation == "revoke":

@@ -33,7 +33,7 @@ from provisor.core.durations import format_rfc3339, format_time_duration
 from provisor.core.grant import X509Grant
 from provisor.core.identity import Identity, Operation, X509Ask
 from provisor.core.names import Name, classify_san
-from provisor.core.webhook import CertificateType, WebhookKind
+from provisor.core.webhook import CertificateType, Webhook, WebhookKind
 from provisor.core.x509 import oids
 from provisor.core.x509.build import build_leaf
 from provisor.core.x509.check import check_draft
@@ -50,10 +50,11 @@ from provisor.provisioners.options import TemplateSource
 
 
 class Hooks(Struct, frozen=True):
-    """Which webhooks are asked: all of them, but for a rehearsal."""
+    """Which webhooks are asked: all of them, but for a `rehearsal`, of which they are told."""
 
     enriching: bool = True
     authorizing: bool = True
+    rehearsal: bool = False
 
 
 ALL_HOOKS: Final = Hooks()
@@ -119,7 +120,8 @@ async def decide(
     trail.enter(5)
     built = _plain(ca, issuer, case, trail) if work is None else _templated(ca, issuer, case, work, trail)
     draft = built.draft
-    trail.note("draft", _draft_facts(draft))
+    if trail.facts is not None:
+        trail.note("draft", _draft_facts(draft))
     trail.enter(6)
     hidden = () if ca.config.provisor.switches.allow_hidden_names else built.hidden
     policy.check_provisioner(options.policies.x509, built.names, built.common_name, hidden, trail)
@@ -166,9 +168,13 @@ async def _enriched(ca: Snapshot, case: Case, trail: Trail, ask_hooks: Hooks) ->
     data = templates.template_data(case.grant, case.who, case.ask, source)
     if options.webhooks and ask_hooks.enriching:
         body = webhooks.request_body(data["Insecure"]["CR"], outside)
-        found = await webhooks.enrich(ca, options.webhooks, CertificateType.X509, body, data, trail)
+        found = await webhooks.enrich(
+            ca, options.webhooks, CertificateType.X509, body, data, trail, rehearsal=ask_hooks.rehearsal
+        )
         if found:
             data["Webhooks"] = {**_object(data.get("Webhooks")), **found}
+    elif options.webhooks:
+        _note_unasked(options.webhooks, WebhookKind.ENRICHING, trail)
     return Work(source, data, outside)
 
 
@@ -176,13 +182,17 @@ def _object(value: object) -> Mapping[str, object]:
     return value if isinstance(value, dict) else {}
 
 
+def _note_unasked(hooks: Sequence[Webhook], kind: WebhookKind, trail: Trail) -> None:
+    for hook in hooks:
+        if hook.is_for(kind, CertificateType.X509):
+            trail.note("webhook", {"name": hook.name, "kind": str(hook.kind), "verdict": "would ask"})
+
+
 async def _consent(ca: Snapshot, case: Case, work: Work, built: Built, trail: Trail, ask_hooks: Hooks) -> None:
     """Step 7."""
     hooks = case.provisioner.options.webhooks
     if not ask_hooks.authorizing:
-        for hook in hooks:
-            if hook.is_for(WebhookKind.AUTHORIZING, CertificateType.X509):
-                trail.note("webhook", {"name": hook.name, "kind": str(hook.kind), "verdict": "would ask"})
+        _note_unasked(hooks, WebhookKind.AUTHORIZING, trail)
         return
     assert built.shape is not None
     window = built.draft.not_before, built.draft.not_after

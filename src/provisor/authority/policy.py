@@ -64,7 +64,8 @@ def _nothing(_match: Match) -> None:
 
 
 def _shown(match: Match) -> dict[str, object]:
-    return {"type": match.kind, "name": match.name, "verdict": match.verdict, "rule": match.rule}
+    rule = f"*{match.rule}" if match.rule and match.rule.startswith(".") else match.rule  # as it is written
+    return {"type": match.kind, "name": match.name, "verdict": match.verdict, "rule": rule}
 
 
 def hidden_names(draft: Draft, structured: Iterable[Name]) -> tuple[Name, ...]:

@@ -36,6 +36,7 @@ from provisor.ports import Caller, CallReply
 
 DEADLINE: Final = 10.0
 RETRY_AFTER: Final = 1.0
+REHEARSAL: Final = "X-Provisor-Rehearsal"
 
 
 async def enrich(
@@ -45,12 +46,17 @@ async def enrich(
     body: Mapping[str, object],
     data: TemplateData,
     trail: Trail,
+    *,
+    rehearsal: bool = False,
 ) -> dict[str, Value]:
-    """The data of each webhook by its name; of two with one name the later counts. Raises `WebhookRefused`."""
+    """The data of each webhook by its name; of two with one name the later counts. Raises `WebhookRefused`.
+
+    A `rehearsal` is marked as one: nothing will be signed.
+    """
     found: dict[str, Value] = {}
     for hook in hooks:
         if hook.is_for(WebhookKind.ENRICHING, kind):
-            found[hook.name] = await _ask(ca, hook, body, data, trail, hidden=None)
+            found[hook.name] = await _ask(ca, hook, body, data, trail, hidden=None, rehearsal=rehearsal)
     return found
 
 
@@ -71,7 +77,14 @@ async def consent(
 
 
 async def _ask(
-    ca: Snapshot, hook: Webhook, body: Mapping[str, object], data: TemplateData, trail: Trail, *, hidden: str | None
+    ca: Snapshot,
+    hook: Webhook,
+    body: Mapping[str, object],
+    data: TemplateData,
+    trail: Trail,
+    *,
+    hidden: str | None,
+    rehearsal: bool = False,
 ) -> Value:
     def refused(cause: str, answered: tuple[str, str] | None = None) -> WebhookRefused:
         trail.note("webhook", {"name": hook.name, "kind": str(hook.kind), "verdict": "refused", "cause": cause})
@@ -83,6 +96,8 @@ async def _ask(
     url = _url(hook.url, data, Outside(trail.now, ca.random), refused)
     octets = encode_body(body)
     headers = webhook_headers(hook, octets, trail.request_id)
+    if rehearsal:
+        headers = {**headers, REHEARSAL: "true"}
     try:
         reply = await _send(ca.caller, hook, url, headers, octets)
     except CallFailed as error:

@@ -71,8 +71,16 @@ CA = {
     "root": Entry("download and check a root certificate", "trust:root"),
     "roots": Entry("download all the root certificates", "trust:roots"),
     "sign": Entry("sign a certificate signing request", "ca_certificate:sign"),
+    "explain": Entry("say what the CA would answer to a request, and why", "ca_explain:explain"),
     "status": Entry("show the state of the server on this machine", "ca_status:status"),
     "token": Entry("generate a one-time token", "ca_token:token"),
+}
+TEMPLATE = {
+    "check": Entry("check whether templates can be parsed", "template:check"),
+    "render": Entry("print what a template makes of data", "template:render"),
+}
+POLICY = {
+    "test": Entry("say what a policy thinks of names", "policy:test"),
 }
 DB = {
     "backup": Entry("copy the database while it is in use", "db_backup:backup"),
@@ -208,6 +216,8 @@ TREE = {
     "db": Entry("back up, restore and check the database of a CA", tree=DB),
     "serve": Entry("start a CA in the foreground", "serve:serve_command"),
     "path": Entry("print the folder of the configuration", "local:path"),
+    "policy": Entry("try a policy on names", tree=POLICY),
+    "template": Entry("render and check templates of certificates", tree=TEMPLATE),
     "version": Entry("print the version", "local:version"),
 }
 

@@ -28,7 +28,7 @@ from provisor.client.ca import error_of
 from provisor.client.errors import BadAnswer, Unreachable
 from provisor.client.transport import USER_AGENT, Answer
 from provisor.config.admin_socket import LONGEST_PATH, SETTING
-from provisor.wire import admin, audit
+from provisor.wire import admin, api, audit, gojson
 
 T = TypeVar("T")
 
@@ -123,6 +123,10 @@ class AdminClient:
 
     def status(self) -> admin.StatusBody:
         return self._decode(self._send("GET", "/status"), admin.StatusBody)
+
+    def explain(self, request: api.SignRequest) -> api.ExplainResponse:
+        """What the server would answer to this request for a certificate, whoever's it is."""
+        return self._decode(self._send("POST", "/explain", gojson.encode_json(request)), api.ExplainResponse)
 
     def _send(self, method: str, path: str, body: bytes | None = None) -> Answer:
         connection = UnixConnection(self.path, self._timeout)

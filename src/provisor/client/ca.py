@@ -128,6 +128,11 @@ class CAClient:
         """POST /sign"""
         return self._post("/sign", gojson.encode_json(request), api.SignResponse)
 
+    def explain(self, request: api.SignRequest, *, enrich: bool = False) -> api.ExplainResponse:
+        """POST /explain: what /sign would answer. `enrich`: enriching webhooks are asked, as a rehearsal."""
+        path = "/explain?enrich=true" if enrich else "/explain"
+        return self._post(path, gojson.encode_json(request), api.ExplainResponse)
+
     def renew(self, token: str = "") -> api.SignResponse:
         """POST /renew, by the identity of the connection, or by a bearer token instead of one."""
         if token:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from provisor.server.handlers import admin_audit, admin_local
+from provisor.server.handlers import admin_audit, admin_local, explain
 from provisor.server.routes import Access, Route, Router
 
 OPERATOR: Final = Access()
@@ -18,6 +18,7 @@ ADMIN_ROUTES: Final[tuple[Route, ...]] = (
     Route("POST", ("/lineages/{serial}/revoke",), admin_local.end_lineage, OPERATOR, versioned=False),
     Route("GET", ("/audit/events",), admin_audit.events, OPERATOR, versioned=False),
     Route("GET", ("/audit/head",), admin_audit.head, OPERATOR, versioned=False),
+    Route("POST", ("/explain",), explain.explain_for_operator, OPERATOR, versioned=False),
     Route("GET", ("/status",), admin_local.status, OPERATOR, versioned=False),
 )
 

@@ -14,7 +14,7 @@ from msgspec import Struct
 from provisor.authority.snapshot import Snapshot
 from provisor.core.identity import Operation
 from provisor.server.context import Context
-from provisor.server.handlers import public, x509
+from provisor.server.handlers import explain, public, x509
 from provisor.server.request import Request, Response
 
 Handler = Callable[[Snapshot, Request, Context], Awaitable[Response]]
@@ -70,6 +70,12 @@ ROUTES: Final[tuple[Route, ...]] = (
         ("/sign",),
         x509.sign,
         Access(Operation.SIGN, (Credential.TOKEN,), Operation.SIGN, spends=True),
+    ),
+    Route(
+        "POST",
+        ("/explain",),
+        explain.explain,
+        Access(Operation.SIGN, (Credential.TOKEN,), Operation.SIGN),
     ),
     Route(
         "POST",

@@ -7,6 +7,7 @@ none is decoded on the fast path. Certificates and requests are PEM text here.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from msgspec import UNSET, Raw, Struct, UnsetType
 
@@ -21,6 +22,28 @@ class SignRequest(Struct, frozen=True, rename="camel", forbid_unknown_fields=Tru
     not_after: TimeDuration = UNSET_TIME
     not_before: TimeDuration = UNSET_TIME
     template_data: Raw | UnsetType = UNSET
+
+
+class ExplainStep(Struct, frozen=True):
+    """One of the nine steps; `facts` are what it found, by name."""
+
+    n: int
+    name: str
+    verdict: str
+    facts: dict[str, Any]
+
+
+class ExplainResponse(Struct, frozen=True):
+    """POST /explain: the status and message of /sign for this request, and how they come about.
+
+    `step` is the one that refuses it, 0 where none does.
+    """
+
+    allowed: bool
+    status: int
+    message: str
+    step: int
+    steps: tuple[ExplainStep, ...]
 
 
 class RekeyRequest(Struct, frozen=True, rename="camel", forbid_unknown_fields=True):

@@ -63,7 +63,7 @@ def _provisioners(admin: Mapping[str, Any], hooks: WebhookReceiver, template_fil
     people = hook("people", "/enrich", "ENRICHING")
     return [
         dict(admin),
-        jwk("custom", x509={"template": CUSTOM, "templateData": {"unit": "Works"}}),
+        jwk("custom", x509={"template": CUSTOM, "templateData": {"unit": "Works"}}) | {"provisor": {"explain": True}},
         jwk("file", x509={"templateFile": str(template_file)}),
         jwk("fails", x509={"template": '{{ fail "only on Tuesdays" }}'}),
         jwk("broken", x509={"template": "{{ nofunc }}"}),
@@ -196,3 +196,27 @@ def test_an_edited_template_acts_at_once(labs: Labs) -> None:
         template.write_text(before)
         assert certificate is not None, text
         assert certificate.subject.rfc4514_string() == "CN=edited.corp.test"
+
+
+def test_both_ways_to_an_explanation(labs: Labs) -> None:
+    ours = labs.ours
+    ours.do("step certificate create a.corp.test e.csr e.key --csr --no-password --insecure --force")
+    config = Path(str(ours.step_path).replace("client-", "")) / "config" / "ca.json"
+
+    def token(provisioner: str) -> str:
+        return ours.do(f"step ca token a.corp.test --provisioner {provisioner} --provisioner-password-file pw").strip()
+
+    mine = token("custom")
+    explained = json.loads(ours.do(f"provisor ca explain --token {mine} --csr e.csr --set org=A --set n=1 --json"))
+    assert (explained["allowed"], explained["status"], explained["step"]) == (True, 201, 0)
+    assert '"organization": "A"' in explained["steps"][4]["facts"]["rendered"]
+    refused = ours.run(f"provisor ca explain --token {mine} --csr e.csr")
+    assert refused.status == 2
+    assert "5 build: refused" in refused.stdout
+    assert "refused: 500" in refused.stdout
+    ours.do(f"step ca sign e.csr e.crt --token {mine} --set org=A --set n=1 --force")
+    closed = token("fails")
+    assert ours.run(f"provisor ca explain --token {closed} --csr e.csr").status == 1
+    local = ours.run(f"provisor ca explain --token {closed} --csr e.csr --local --ca-config {config}")
+    assert local.status == 2
+    assert "only on Tuesdays" in local.stdout

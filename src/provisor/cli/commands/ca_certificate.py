@@ -170,7 +170,7 @@ def sign(call: Call) -> None:
 
 def _sign(call: Call, ca: OfflineCA | None) -> None:
     csr_file, crt_file = call.arguments
-    request = _read_csr(csr_file)
+    request = read_csr(csr_file)
     if call.text("token"):
         credential = tokens.read_credential(
             call.text("token"), where="error parsing flag '--token': error parsing token: "
@@ -195,7 +195,7 @@ def _sign(call: Call, ca: OfflineCA | None) -> None:
     output.done("Certificate", crt_file)
 
 
-def _read_csr(path: str) -> CertificateRequest:
+def read_csr(path: str) -> CertificateRequest:
     """One request, in PEM or DER, signed by its own key. Raises `CommandError`."""
     content = files.read_pem_file(path)
     if b"-----BEGIN " in content:

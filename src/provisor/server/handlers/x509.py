@@ -27,11 +27,11 @@ _HIGHEST_REASON: Final = 10
 async def sign(ca: Snapshot, request: Request, context: Context) -> Response:
     body = await request.body()
     asked = decode_json(body, SignRequest, max_depth=context.limits.json_depth)
-    csr = _request(ca, asked.csr, context)
+    csr = csr_of(ca, asked.csr, context)
     if not asked.ott:
         raise BadRequest("missing ott")
     trail = context.trail(ca, request, Operation.SIGN, body)
-    ask = X509Ask(csr, asked.not_before, asked.not_after, _user_data(asked.template_data))
+    ask = X509Ask(csr, asked.not_before, asked.not_after, user_data_of(asked.template_data))
     return _issued(ca, await issue.sign(ca, asked.ott, ask, trail), request)
 
 
@@ -53,7 +53,7 @@ async def rekey(ca: Snapshot, request: Request, context: Context) -> Response:
         raise BadRequest("missing client certificate")
     body = await request.body()
     asked = decode_json(body, RekeyRequest, max_depth=context.limits.json_depth)
-    csr = _request(ca, asked.csr, context)
+    csr = csr_of(ca, asked.csr, context)
     trail = context.trail(ca, request, Operation.REKEY, body)
     return _issued(ca, await renew.rekey(ca, client, csr, trail), request)
 
@@ -79,7 +79,7 @@ async def revocation(ca: Snapshot, request: Request, context: Context) -> Respon
     return Response(200, encode_json({"status": "ok"}))
 
 
-def _request(ca: Snapshot, pem: str | None, context: Context) -> CertificateRequest:
+def csr_of(ca: Snapshot, pem: str | None, context: Context) -> CertificateRequest:
     """The certificate signing request of a body, its own signature verified."""
     if not pem:
         raise BadRequest("missing csr")
@@ -90,7 +90,7 @@ def _request(ca: Snapshot, pem: str | None, context: Context) -> CertificateRequ
     return csr
 
 
-def _user_data(given: msgspec.Raw | msgspec.UnsetType) -> bytes | None:
+def user_data_of(given: msgspec.Raw | msgspec.UnsetType) -> bytes | None:
     return None if given is msgspec.UNSET else bytes(given)
 
 
