@@ -11,10 +11,10 @@ export STEPPATH ADDRESS PEERS
 
 .DEFAULT_GOAL := help
 
-.PHONY: help install up test check peers bench bench-large lock clean
+.PHONY: help install up test check peers bench bench-large fuzz-templates lock clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(VENV)/.installed ## the environment in .venv, from the lock
 
@@ -43,6 +43,9 @@ bench: install peers ## the real step-ca and Provisor beside each other, 25 minu
 bench-large: install peers ## the rows that need many records
 	@mkdir -p build
 	$(BIN)/python -m bench --large --peers $(PEERS) --json build/bench-large.json --markdown build/bench-large.md $(BENCH)
+
+fuzz-templates: install ## 20,000 templates, here and by Go (FUZZ="--seed 2 --count 50000")
+	$(BIN)/python -W ignore scripts/fuzz_templates.py $(FUZZ)
 
 lock: install ## renew requirements.lock from pyproject.toml
 	$(BIN)/python -m pip install --quiet uv

@@ -21,7 +21,7 @@ import msgspec
 
 from bench import generator, machine, report
 from bench.lab import Lab, Row, Settings
-from bench.measurements import databases, million, open_loop, paired, slow_signer, standing, wave
+from bench.measurements import databases, million, open_loop, paired, rules, slow_signer, standing, wave
 from bench.model import BenchError, Report, RowResult, Skipped
 
 ROWS: Final[tuple[Row, ...]] = (
@@ -29,6 +29,7 @@ ROWS: Final[tuple[Row, ...]] = (
     *open_loop.ROWS,
     *slow_signer.ROWS,
     *databases.ROWS,
+    *rules.ROWS,
     *standing.ROWS,
     *million.ROWS,
     *wave.ROWS,

@@ -42,7 +42,7 @@ from provisor.core.x509.extensions import Extension, ProvisionerExtension, encod
 from provisor.core.x509.issuer import Issuer
 from provisor.core.x509.schema import CertificateShape, OutputError
 from provisor.core.x509.template_data import TemplateData
-from provisor.core.x509.templated import algorithm_for, build_parts, check_readable
+from provisor.core.x509.templated import algorithm_for, build_parts, check_readable, is_usual
 from provisor.errors import Forbidden, TemplateBroken
 from provisor.ports import Guard, ToSign
 from provisor.provisioners.base import Provisioner, signs_x509
@@ -128,7 +128,7 @@ async def decide(
     checked = check_draft(
         draft, issuer=issuer, not_beyond_issuer=not ca.config.provisor.switches.allow_not_after_beyond_issuer
     )
-    if work is not None:
+    if built.shape is not None and not is_usual(built.shape, built.names):
         check_readable(checked.tbs, issuer)
     policy.check_authority(ca.policies.x509, built.names, built.common_name, hidden, trail)
     trail.enter(7)
@@ -248,6 +248,8 @@ def _templated(ca: Snapshot, issuer: Issuer, case: Case, work: Work, trail: Trai
         extensions=extensions,
         names=parts.names,
     )
+    if is_usual(shape, parts.names):
+        return Built(draft, parts.names, parts.common_name, (), shape)
     hidden = policy.hidden_names(draft, parts.names)
     more = tuple(
         name

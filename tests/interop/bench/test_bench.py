@@ -88,3 +88,25 @@ def test_a_wave_of_renewals_leaves_nobody_without_and_nobody_with_two(go: str, t
     assert found["renewed more than once"] == 0
     assert found["issued and received by nobody"] == 0
     assert row["runs"][1]["answers"]["good"] == 5000
+
+
+def test_rules_are_measured_on_servers_that_have_them(go: str, tmp_path: Path) -> None:
+    peers = require_peer("step-ca").parent
+    words = ["--quick", "--rows", "templates,policies,webhooks", "--peers", str(peers), "--lab", str(tmp_path)]
+    done = subprocess.run(
+        [sys.executable, "-m", "bench", *words, "--rounds", "1", "--seconds", "0.5", "--json", "found.json"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'src'}"},
+        capture_output=True,
+        text=True,
+        timeout=_SECONDS,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = {row["name"]: row for row in json.loads((tmp_path / "found.json").read_text())["rows"]}
+    assert len(rows["policies"]["checks"]) == 4
+    for name, count in (("templates", 3), ("webhooks", 2)):
+        assert len(rows[name]["runs"]) == count
+        for run in rows[name]["runs"]:
+            assert run["answers"]["good"] > 0
+            assert (run["answers"]["failed"], run["answers"]["wrong"]) == (0, [])

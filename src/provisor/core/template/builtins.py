@@ -121,8 +121,6 @@ def _target(value: Value) -> str:
 
 def _index(item: Value, *indexes: Value) -> Value:
     if not _is_there(item):
-        if not indexes and item is None:
-            return None
         raise FunctionError("index of untyped nil")
     for index in indexes:
         if item is None or item is NO_VALUE or isinstance(item, NilPointer):

@@ -527,13 +527,12 @@ class _Compiler:
         else:
             assert isinstance(word, nodes.Bool | nodes.String)
             evaluate = _constant(word.value)
-        shown = f"({word})" if is_pipe else str(word)
 
         def run(state: State, dot: Value, final: Value) -> Value:
             if not is_pipe:
                 state.node = word
             if has_arguments or final is not _MISSING:
-                state.fail(f"can't give argument to non-function {shown}")
+                state.fail(f"can't give argument to non-function {word}")
             return evaluate(state, dot)
 
         return run

@@ -189,7 +189,7 @@ class _Lexer:
             self._quote(character)
         elif character == "$":
             self._name(Kind.VARIABLE)
-        elif character == "." and not "0" <= text[at + 1 : at + 2] <= "9":
+        elif character == "." and text[at + 1 : at + 2] and not "0" <= text[at + 1] <= "9":  # at the end, a bad number
             self._name(Kind.FIELD)
         elif character in "+-.0123456789":
             self._number()

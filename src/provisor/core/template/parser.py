@@ -74,6 +74,8 @@ class _Parser:
         self._ranges = 0
         self._depth = 0
         self._action_line = 0
+        self._ahead = -1, -1
+        """A variable at the head of a pipeline, and the word behind it."""
         self.templates: dict[str, list[Node]] = {}
 
     # -- tokens ----------------------------------------------------------------------------------
@@ -295,6 +297,7 @@ class _Parser:
             if after.kind in (Kind.ASSIGN, Kind.DECLARE):
                 pipe.assigns = after.kind is Kind.ASSIGN
             elif not (after.kind is Kind.CHARACTER and after.text == ","):
+                self._ahead = start, self._seen
                 self._at = start
                 return
             self._at += 1
@@ -361,6 +364,8 @@ class _Parser:
             return Identifier(at, token.text)
         if kind is Kind.VARIABLE:
             if token.text not in self._variables:
+                if self._ahead[0] == self._seen:
+                    self._seen = self._ahead[1]  # the reference had looked ahead, and names that line
                 self.fail(f"undefined variable {quoted(token.text)}")
             return Variable(at, token.text)
         if kind is Kind.STRING:

@@ -148,6 +148,10 @@ class Struct:
     def __init__(self, values: Mapping[str, Value]) -> None:
         self.values = values
 
+    def copied(self) -> Struct:
+        """What reflection can copy of it: what Go does not export stays behind."""
+        return self
+
     def text(self) -> str | None:
         """What String or Error says, None without either."""
         return None

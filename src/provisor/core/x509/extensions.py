@@ -87,6 +87,7 @@ class _Provisioner:
 # -- key usage --------------------------------------------------------------------------------------
 
 
+@lru_cache(maxsize=64)
 def encode_key_usage(usage: KeyUsage) -> Extension:
     """Critical, as every certificate of ours has it."""
     octets = bytearray(2)
@@ -111,6 +112,11 @@ def parse_key_usage(value: bytes) -> KeyUsage:
 
 
 def encode_ext_key_usage(purposes: Sequence[str]) -> Extension:
+    return _encode_purposes(tuple(purposes))
+
+
+@lru_cache(maxsize=64)
+def _encode_purposes(purposes: tuple[str, ...]) -> Extension:
     ids = _Purposes(purposes=[object_id(purpose) for purpose in purposes])
     return Extension(oids.EXT_KEY_USAGE, critical=False, value=unframe(asn1.encode_der(ids)))
 

@@ -490,6 +490,26 @@ def key_value(spki: bytes) -> tuple[Value, KeyAlgorithm]:
     return None, KeyAlgorithm(2 if isinstance(key, dsa.DSAPublicKey) else 0)
 
 
+def lazy_key(request: CertificateRequest) -> Value:
+    """The key of a request. Most templates ask for its type and no more: the rest is read when it is looked at."""
+    kind = {"EC": ECKey, "RSA": RSAKey}.get(request.key.kind)
+    if kind is None:
+        return key_value(request.spki)[0]
+    read: list[Mapping[str, Value]] = []
+
+    def member(name: str) -> Callable[[], Value]:
+        def make() -> Value:
+            if not read:
+                key = key_value(request.spki)[0]
+                assert isinstance(key, Struct)
+                read.append(key.values)
+            return read[0][name]
+
+        return make
+
+    return kind(_Lazy({field.name: member(field.name) for field in kind.members}))
+
+
 # -- requests ------------------------------------------------------------------------------------
 
 
@@ -521,6 +541,7 @@ class RequestData(Struct):
 
     def __init__(self, request: CertificateRequest) -> None:
         self.request = request
+        self._read: list[LenientExtension] | None = None
         super().__init__(
             _Lazy(
                 {
@@ -539,7 +560,7 @@ class RequestData(Struct):
                     "BasicConstraints": self._basic_constraints,
                     "SignatureAlgorithm": lambda: SignatureAlgorithm(0),
                     "ChallengePassword": lambda: "",
-                    "PublicKey": lambda: key_value(request.spki)[0],
+                    "PublicKey": lambda: lazy_key(request),
                     "PublicKeyAlgorithm": lambda: key_value(request.spki)[1],
                     "Signature": lambda: Bytes(request.signature),
                 }
@@ -550,7 +571,9 @@ class RequestData(Struct):
         return [name.value for name in self.request.names if name.kind is kind]
 
     def _asked(self) -> list[LenientExtension]:
-        return read_extensions(self.request)
+        if self._read is None:
+            self._read = read_extensions(self.request)
+        return self._read
 
     def _extensions(self) -> Slice:
         # the reference marks the names critical where they are all there is of a subject

@@ -585,6 +585,33 @@ _BROKEN: Final = {
 }
 
 
+_USUAL_USAGES: Final = KeyUsage.ENCIPHER_ONLY - 1
+
+
+def is_usual(shape: CertificateShape, names: Iterable[Name]) -> bool:
+    """Whether all of it was encoded here, from values that every reader can read: then nobody needs to try."""
+    subject = shape.subject
+    return not (
+        shape.raw_subject
+        or shape.extensions
+        or shape.unknown_ext_key_usage
+        or shape.basic_constraints
+        or shape.name_constraints
+        or shape.ocsp_servers
+        or shape.issuing_urls
+        or shape.crl_points
+        or shape.policies
+        or subject.extra
+        or subject.lists
+        or subject.serial_number
+        or shape.subject_key_id is not None
+        or shape.serial is not None
+        or shape.key_usage & ~_USUAL_USAGES
+        or has_extended_names(shape)
+        or any(name.kind not in (NameKind.DNS, NameKind.IP) for name in names)
+    )
+
+
 def check_readable(tbs: bytes, issuer: Issuer) -> None:
     """What no reader could read is not signed. Raises `Unencodable`."""
     try:

@@ -110,15 +110,36 @@ def _b32dec(text: str) -> str:
 
 
 def _decode_base32(data: bytes) -> bytes:
-    for start in range(0, len(data), 8):
-        group = data[start : start + 8]
-        body = group.rstrip(b"=")
-        for at, octet in enumerate(body):
-            if octet not in _BASE32:
-                raise FunctionError(f"illegal base32 data at input byte {start + at}")
-        if len(group) < 8 or (body != group and (start + 8 < len(data) or len(body) not in (2, 4, 5, 7))):
-            raise FunctionError(f"illegal base32 data at input byte {start + len(body) if len(group) == 8 else start}")
-    return base64.b32decode(data)
+    """In groups of eight; the padding of the last one may be followed by less than a group, which nobody looks at."""
+    letters = bytearray()
+    at = 0
+    while at < len(data):
+        taken, at, ends = _take_group(data, at)
+        letters += taken + b"=" * (8 - len(taken))
+        if ends:
+            break
+    return base64.b32decode(bytes(letters))
+
+
+def _take_group(data: bytes, start: int) -> tuple[bytes, int, bool]:
+    """The letters of a group, where the next one begins, and whether this was the last."""
+    for count in range(8):
+        at = start + count
+        if at == len(data):
+            raise FunctionError(f"illegal base32 data at input byte {start}")
+        left = len(data) - at - 1
+        if data[at : at + 1] == b"=" and count >= 2 and left < 8:
+            if left + count < 7:
+                raise FunctionError(f"illegal base32 data at input byte {len(data)}")
+            for k in range(7 - count):
+                if left > k and data[at + 1 + k : at + 2 + k] != b"=":
+                    raise FunctionError(f"illegal base32 data at input byte {at + k}")
+            if count in (3, 6):
+                raise FunctionError(f"illegal base32 data at input byte {at}")
+            return data[start:at], at, True
+        if data[at] not in _BASE32:
+            raise FunctionError(f"illegal base32 data at input byte {at}")
+    return data[start : start + 8], start + 8, False
 
 
 def _hash(name: str) -> Function:

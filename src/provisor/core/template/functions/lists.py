@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
@@ -244,16 +245,16 @@ def _copied(budget: Budget, value: Value, depth: int) -> Value:
     if depth > DEPTH:
         raise FunctionError("nested too deeply")
     if isinstance(value, Map):
-        copy = type(value)({}, value.element, value.go, nil=value.nil)
-        copy.update({key: _copied(budget, item, depth + 1) for key, item in value.items()})
-        return copy
+        made = copy.copy(value)  # of the same Go type, whatever its class is made from
+        made.update({key: _copied(budget, item, depth + 1) for key, item in value.items()})
+        return made
     if isinstance(value, dict):
         return {key: _copied(budget, item, depth + 1) for key, item in value.items()}
     if isinstance(value, Slice):
         return Slice([_copied(budget, item, depth + 1) for item in value], value.element, value.go, nil=value.nil)
     if isinstance(value, list):
         return [_copied(budget, item, depth + 1) for item in value]
-    return value
+    return value.copied() if isinstance(value, Struct) else value
 
 
 # -- defaults ------------------------------------------------------------------------------------

@@ -187,7 +187,7 @@ def _folded(change: Callable[[Decimal, Decimal], Decimal]) -> Callable[..., floa
         total = _decimal(values[0])
         for value in values[1:]:
             total = change(total, _decimal(value))
-        return float(total)
+        return float(total) + 0.0  # there is no negative zero
 
     return fold
 
@@ -210,21 +210,21 @@ def _round(value: Value, places: int, *on: float) -> float:
     """Half up, or from the digit `on`; negative places round in front of the point."""
     threshold = on[0] if on else 0.5
     number = to_float(value)
-    if abs(places) > 400:
-        raise FunctionError("places beyond reason")
-    try:
-        power = math.pow(10, float(places))
-        scaled = power * number
-    except OverflowError:
-        return number
-    fraction, _whole = math.modf(scaled)
+    power = 10.0**places if -400 < places < 309 else (0.0 if places < 0 else math.inf)
+    scaled = power * number
     if not math.isfinite(scaled):
-        return scaled / power
-    if scaled < 0:
-        rounded = math.floor(scaled) if -fraction >= threshold else math.ceil(scaled)
-    else:
-        rounded = math.ceil(scaled) if fraction >= threshold else math.floor(scaled)
-    return rounded / power
+        return _quotient(scaled, power)
+    fraction, _whole = math.modf(scaled)
+    # as the reference has it: what is below zero and no half goes down
+    rounded = math.ceil(scaled) if fraction >= threshold else math.floor(scaled)
+    return _quotient(math.copysign(float(rounded), scaled), power)
+
+
+def _quotient(number: float, by: float) -> float:
+    """As Go does it."""
+    if by:
+        return number / by
+    return math.nan if not number or math.isnan(number) else math.copysign(math.inf, number)
 
 
 def _largest(first: Value, *others: Value) -> float:

@@ -106,7 +106,9 @@ def _initials(text: str) -> str:
 
 
 def _without_spaces(text: str) -> str:
-    return "".join(character for character in _by_octets(text) if not is_space(character))
+    """Octet by octet, each of them a character; a text without white space stays as it is."""
+    kept = [character for character in _by_octets(text) if not is_space(character)]
+    return text if len(kept) == len(octets(text)) else "".join(kept)
 
 
 def go_upper(text: str) -> str:
@@ -179,6 +181,8 @@ def _camelcase(text: str) -> str:
     while at < len(text) and _is_connector(text[at]):
         found.append(text[at])
         at += 1
+    if text and at == len(text):
+        return text + text[-1]  # as the reference has it: of connectors alone, the last one twice
     raise_next = True
     while at < len(text):
         character = text[at]

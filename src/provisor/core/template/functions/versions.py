@@ -30,6 +30,9 @@ class Version(Struct):
         self.metadata = metadata
         self.original = original
 
+    def copied(self) -> Version:
+        return Version((0, 0, 0), "", "", "")
+
     def text(self) -> str:
         text = ".".join(map(str, self.parts))
         text += f"-{self.pre}" if self.pre else ""
