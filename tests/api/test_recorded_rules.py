@@ -220,3 +220,18 @@ def test_names_hidden_by_a_template_pass_as_in_the_reference_where_that_is_wante
             answer = _ask(ca, clock, row)
             assert not list(_differences(row, answer, clock.now)), row["name"]
     ca.close()
+
+
+def test_a_template_sees_what_the_reference_shows_it() -> None:
+    """Of a JWK provisioner, printed by the template itself."""
+    recorded: Row = json.loads((FOLDER / "context-jwk.json").read_text(encoding="utf-8"))
+    entry = recorded["entry"]
+    x509_options = {**entry["options"]["x509"], "template": "{{ fail (toJson .) }}"}
+    x509_options.pop("templateFile", None)
+    document_of_one = make_config({**entry, "options": {"x509": x509_options}}, dnsNames=["localhost", "127.0.0.1"])
+    ca = MemoryCA(document_of_one, clock=Clock(datetime.fromisoformat(recorded["at"])))
+    answer = ca.call("POST", "/1.0/sign", json.dumps(recorded["request"]))
+    ca.close()
+    assert answer.status == 400, answer.body
+    shown = answer.message.removeprefix("The request could not be completed: ").removesuffix(".")
+    assert json.loads(shown) == recorded["context"]

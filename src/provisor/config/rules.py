@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -161,13 +162,21 @@ def _check_clashes(config: CAConfig, faults: Faults) -> None:
         names.add(entry.name)
 
 
+_STRUCT_FIELD: Final = re.compile(r"(Go struct field \w+\.)")
+"""The reference names where a value of the wrong kind stands from the top of the file."""
+
+
 def _check_not_built(config: CAConfig, top: Members) -> None:
     """Rules of the whole authority that this version could only ignore: it must not start then."""
     authority, pointer = config.authority, top.at("authority")
     try:
         read_policies(authority.policy)
     except PolicyError as error:
-        top.faults.wrong(f"{pointer}.policy", str(error))
+        text, where = str(error), f"{pointer}.policy"
+        if text.startswith("json: "):
+            top.faults.unreadable(where, _STRUCT_FIELD.sub(r"\1authority.policy.", text))
+        else:
+            top.faults.wrong(where, text)
     if authority.enable_admin:
         text = f"authority.enableAdmin {_LATER}; set it to false and keep the provisioners in this file"
         top.faults.wrong(f"{pointer}.enableAdmin", text)

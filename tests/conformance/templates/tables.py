@@ -29,6 +29,11 @@ def cases(name: str) -> list[Document]:
     return found
 
 
+def startups() -> list[Document]:
+    found: list[Document] = json.loads((DATA / "startup.json").read_text(encoding="utf-8"))
+    return found
+
+
 class RealWorld:
     """Randomness, keys and zones as the server gives them."""
 

@@ -31,7 +31,7 @@ from provisor.core.x509.name import EMPTY_NAME
 from provisor.core.x509.spki import describe_spki
 from provisor.kms.soft import SoftSigner
 
-_SERIAL_OCTETS = 16
+SERIAL_OCTETS = 16
 
 
 class Profile(StrEnum):
@@ -73,7 +73,7 @@ def make_certificate(wanted: Wanted, issuer: IssuingPair) -> bytes:
         default_algorithm(describe_key(issuer.key.public_key())) if parent is None else signature_algorithm_for(parent)
     )
     draft = Draft(
-        serial=int.from_bytes(secrets.token_bytes(_SERIAL_OCTETS), "big") or 1,
+        serial=int.from_bytes(secrets.token_bytes(SERIAL_OCTETS), "big") or 1,
         issuer=wanted.subject if parent is None else parent.subject,
         signature_algorithm=algorithm,
         subject=wanted.subject,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
-from provisor.cli import exits, files, keys, output
+from provisor.cli import exits, files, keys, output, userdata
 from provisor.cli.certificates import newkeys, reading
 from provisor.cli.certificates.making import IssuingPair, Profile, Wanted, is_pair, make_certificate
-from provisor.cli.certificates.validity import DAY, TEN_YEARS, window_from
+from provisor.cli.certificates.validity import DAY, TEN_YEARS, Window, window_from
 from provisor.cli.commands import common
 from provisor.cli.exits import CommandError
 from provisor.cli.files import Output
@@ -19,6 +19,7 @@ from provisor.core.names import Name, classify_sans
 from provisor.core.pem import encode_pem
 from provisor.core.x509.certificate import Certificate
 from provisor.core.x509.name import encode_common_name
+from provisor.core.x509.request import parse_csr
 from provisor.errors import ProvisorError
 
 _PROFILES = (Profile.LEAF, Profile.INTERMEDIATE, Profile.ROOT, Profile.SELF_SIGNED)
@@ -53,9 +54,9 @@ _NOT_FOR_REQUESTS = ("ca", "ca-key", "ca-password-file", "bundle", "not-before",
         common.FORCE,
         switch("subtle", help="allow what is rarely meant"),
         switch("insecure", help="allow unencrypted keys and RSA keys below 2048 bits"),
-        unbuilt("template"),
-        unbuilt("set"),
-        unbuilt("set-file"),
+        text("template", metavar="file", help="make the certificate from this template, signed by itself without --ca"),
+        common.SET,
+        common.SET_FILE,
         unbuilt("kms"),
         unbuilt("ca-kms"),
     ),
@@ -114,7 +115,11 @@ def _check_flags(call: Call, *, wants_request: bool) -> Profile:
                 raise exits.incompatible_flags(flag, "csr")
         if call.is_set("profile") and call.text("profile") != Profile.LEAF:
             raise exits.incompatible_flags("profile", "csr")
+        if call.text("template"):
+            raise CommandError("flag '--template' makes certificates, and no signing requests, in this version")
         return Profile.LEAF
+    if call.text("template"):
+        return _check_template_flags(call)
     try:
         profile = Profile(call.text("profile"))
     except ValueError:
@@ -132,6 +137,15 @@ def _check_flags(call: Call, *, wants_request: bool) -> Profile:
     if profile is Profile.SELF_SIGNED and not call.switch("subtle"):
         raise CommandError(f"'--profile {profile}' requires the '--subtle' flag")
     return profile
+
+
+def _check_template_flags(call: Call) -> Profile:
+    if call.is_set("profile"):
+        raise exits.incompatible_flags("profile", "template")
+    for one, other in (("ca", "ca-key"), ("ca-key", "ca")):
+        if call.text(one) and not call.text(other):
+            raise CommandError(f"flag '--{one}' requires the '--{other}' flag")
+    return Profile.LEAF if call.text("ca") else Profile.SELF_SIGNED
 
 
 def _is_asked(call: Call, flag: str) -> bool:
@@ -159,6 +173,47 @@ def _certificate(
     is_authority = profile in (Profile.ROOT, Profile.INTERMEDIATE)
     window = window_from(call, TEN_YEARS if is_authority else DAY, datetime.now(UTC), refuse_expired=True)
     issuer = _issuer(call, key, profile)
+    if call.text("template"):
+        ders = [_from_template(call, key, subject, names, window, issuer)]
+    else:
+        ders = [_by_profile(key, subject, names, profile, window, issuer)]
+    if call.switch("bundle") and issuer.certificate is not None:
+        ders.append(issuer.certificate.der)
+    return "".join(encode_pem("CERTIFICATE", der) for der in ders)
+
+
+def _from_template(
+    call: Call,
+    key: PrivateKey | PublicKey,
+    subject: str,
+    names: tuple[Name, ...],
+    window: Window,
+    issuer: IssuingPair,
+) -> bytes:
+    if isinstance(key, PublicKey):
+        raise CommandError("flag '--template' needs a private key in this version: the template sees a signing request")
+    from provisor.cli.certificates.templated import make_from_template  # only those who ask for it wait for it
+
+    return make_from_template(
+        call.text("template"),
+        subject=subject,
+        names=names,
+        user=userdata.user_data(call),
+        request=parse_csr(make_csr(key, subject, names)),
+        window=window,
+        issuer=issuer,
+    )
+
+
+def _by_profile(
+    key: PrivateKey | PublicKey,
+    subject: str,
+    names: tuple[Name, ...],
+    profile: Profile,
+    window: Window,
+    issuer: IssuingPair,
+) -> bytes:
+    is_authority = profile in (Profile.ROOT, Profile.INTERMEDIATE)
     wanted = Wanted(
         profile=profile,
         subject=encode_common_name(subject),
@@ -167,10 +222,7 @@ def _certificate(
         names=() if is_authority else names,
         path_length=1 if profile is Profile.ROOT else 0,
     )
-    ders = [make_certificate(wanted, issuer)]
-    if call.switch("bundle") and issuer.certificate is not None:
-        ders.append(issuer.certificate.der)
-    return "".join(encode_pem("CERTIFICATE", der) for der in ders)
+    return make_certificate(wanted, issuer)
 
 
 def _issuer(call: Call, key: PrivateKey | PublicKey, profile: Profile) -> IssuingPair:

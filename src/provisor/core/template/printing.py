@@ -18,6 +18,7 @@ from provisor.core.template.values import (
     Struct,
     Value,
     element_type,
+    go_string,
     is_nil,
     items_of,
     kind_name,
@@ -29,8 +30,15 @@ LONGEST_WIDTH: Final = 1_000_000
 """A larger width or precision is none, as in Go."""
 
 
+def as_string(value: Value, budget: Budget) -> str:
+    """What `toString` and its like make of a value: as the verb %v, but octets as the text they are."""
+    if isinstance(value, Bytes) and value.go == Bytes.go:
+        return go_string(value.octets)
+    return to_text(value, budget)
+
+
 def to_text(value: Value, budget: Budget) -> str:
-    """As the verb %v: what `toString` makes of a value."""
+    """As the verb %v."""
     if type(value) is str:
         return value
     printer = Printer(budget)

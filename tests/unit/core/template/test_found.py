@@ -8,7 +8,7 @@ from conformance.templates.tables import RealWorld
 from provisor.core.template.errors import TemplateError
 from provisor.core.template.evaluator import Template
 from provisor.core.template.library import X509_FUNCTIONS
-from provisor.core.template.values import from_plain
+from provisor.core.template.values import Bytes, from_plain
 from provisor.core.x509.template_data import TemplateData
 
 CASES = [
@@ -27,6 +27,8 @@ CASES = [
     ("{{ index .nil }}", "index of untyped nil"),
     ('{{ nospace "\u00e9" }}', "\u00e9"),
     ("{{ ($xa\ntoi) }}", 'template:2: undefined variable "$xa"'),
+    ("{{ toString .octets }}", "ab"),
+    ("{{ quote .octets }}", '"ab"'),
     ("{{ concat .", 'illegal number syntax: "."'),
 ]
 
@@ -34,7 +36,9 @@ CASES = [
 @pytest.mark.parametrize(("text", "expected"), CASES)
 def test_it_is_as_go_has_it(text: str, expected: str) -> None:
     try:
-        found = Template(text, X509_FUNCTIONS).render(TemplateData({"s": from_plain("str"), "nil": None}), RealWorld())
+        found = Template(text, X509_FUNCTIONS).render(
+            TemplateData({"s": from_plain("str"), "nil": None, "octets": Bytes(b"ab")}), RealWorld()
+        )
     except TemplateError as error:
         found = str(error)
         assert found.endswith(expected)

@@ -10,7 +10,7 @@ from provisor.core.template.errors import FunctionError
 from provisor.core.template.function import ANY, DICT, Function, spends, takes
 from provisor.core.template.functions.numbers import to_int
 from provisor.core.template.limits import DEPTH, Budget
-from provisor.core.template.printing import to_text
+from provisor.core.template.printing import as_string
 from provisor.core.template.values import (
     NO_VALUE,
     Bytes,
@@ -142,7 +142,7 @@ def _chunk(size: int, value: Value) -> Slice:
 def _dict(budget: Budget, *values: Value) -> dict[str, Value]:
     found: dict[str, Value] = {}
     for at in range(0, len(values), 2):
-        key = to_text(values[at], budget)
+        key = as_string(values[at], budget)
         found[key] = values[at + 1] if at + 1 < len(values) else ""
     return found
 

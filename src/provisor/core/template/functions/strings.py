@@ -10,7 +10,7 @@ from provisor.core.template.errors import FunctionError
 from provisor.core.template.function import ANY, Function, spends, takes
 from provisor.core.template.limits import Budget
 from provisor.core.template.numerals import quoted
-from provisor.core.template.printing import to_text
+from provisor.core.template.printing import as_string, to_text
 from provisor.core.template.values import (
     NO_VALUE,
     Bytes,
@@ -34,8 +34,8 @@ def texts_of(budget: Budget, value: Value) -> list[str]:
     if value is None or value is NO_VALUE:
         return []
     if isinstance(value, list | Bytes):
-        return [to_text(item, budget) for item in items_of(value) if item is not None]
-    return [to_text(value, budget)]
+        return [as_string(item, budget) for item in items_of(value) if item is not None]
+    return [as_string(value, budget)]
 
 
 def cut(data: bytes, start: int, end: int) -> bytes:
@@ -327,7 +327,7 @@ def _cat(budget: Budget, *values: Value) -> str:
 
 
 def _quote(budget: Budget, *values: Value) -> str:
-    return " ".join(quoted(to_text(value, budget)) for value in values if value is not None)
+    return " ".join(quoted(as_string(value, budget)) for value in values if value is not None)
 
 
 def _squote(budget: Budget, *values: Value) -> str:
@@ -452,7 +452,7 @@ STRINGS: Final[Mapping[str, Function]] = {
     "substr": takes("int", "int", "string")(_substr),
     "swapcase": takes("string")(_swapcase),
     "title": takes("string")(_title),
-    "toString": spends(ANY)(lambda budget, value: to_text(value, budget)),
+    "toString": spends(ANY)(lambda budget, value: as_string(value, budget)),
     "toStrings": spends(ANY)(lambda budget, value: string_list(texts_of(budget, value))),
     "trim": takes("string")(lambda text: text.strip("".join(_SPACES))),
     "trimAll": takes("string", "string")(_trim_all),
